@@ -1,0 +1,1 @@
+"""netweight: how much does your network really weigh?"""

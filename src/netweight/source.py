@@ -1,0 +1,99 @@
+"""Random access to the bytes of an input, in bounded memory, noticing when a file changes underneath.
+
+Files are read with pread instead of being mapped: a mapped file that someone truncates kills the process (SIGBUS), and
+its pages count as our memory.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import InputChangedError, NotFoundError, InputError
+
+
+class Source(Protocol):
+    """`size` bytes; `read(offset, length)` gives exactly `length` of them as a uint8 array that may be read-only."""
+
+    name: str
+
+    @property
+    def size(self) -> int: ...
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]: ...
+
+
+class BytesSource:
+    """Bytes in memory as a Source."""
+
+    def __init__(self, data: bytes | bytearray | memoryview | NDArray[np.uint8], name: str = "<memory>") -> None:
+        self.name = name
+        self._data = np.frombuffer(data, np.uint8)
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise InputError(f"{self.name}: no {length} bytes at {offset} in {self.size}")
+        return self._data[offset : offset + length]
+
+
+class FileSource:
+    """A regular file as a Source. Raises NotFoundError, InputError; InputChangedError when it changes while it is read."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.name = os.fspath(path)
+        try:
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
+        except FileNotFoundError:
+            raise NotFoundError(f"{self.name}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{self.name}: can't be read: {error.strerror}") from None
+        self._state = self._stat()
+        if not Path(path).is_file():
+            self._file.close()
+            raise InputError(f"{self.name}: not a regular file")
+
+    def _stat(self) -> tuple[int, int]:
+        stat = os.fstat(self._file.fileno())
+        return stat.st_size, stat.st_mtime_ns
+
+    @property
+    def size(self) -> int:
+        return self._state[0]
+
+    def read(self, offset: int, length: int) -> NDArray[np.uint8]:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise InputError(f"{self.name}: no {length} bytes at {offset} in {self.size}")
+        out = np.empty(length, np.uint8)
+        view, done = memoryview(out), 0
+        while done < length:
+            try:
+                got = os.preadv(self._file.fileno(), [view[done:]], offset + done)
+            except OSError as error:
+                raise InputError(f"{self.name}: can't be read: {error.strerror}") from None
+            if got == 0:
+                raise InputChangedError(f"{self.name}: became shorter while it was being read")
+            done += got
+        return out
+
+    def check_unchanged(self) -> None:
+        """Raises InputChangedError if size or modification time differ from those at opening."""
+        if self._stat() != self._state:
+            raise InputChangedError(f"{self.name}: changed while it was being read; nothing was written")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> FileSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,1 @@
+"""Checkpoints: find their tensors, code them, keep them in one archive."""
