@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import frame, tensors
-from .errors import GuaranteeError
+from .errors import GuaranteeError, NotFoundError
 from .spec import Spec
 
 Bytes = NDArray[np.uint8]
@@ -61,6 +61,24 @@ class Codec(Protocol):
     def encode(self, data: Bytes, spec: Spec) -> bytes: ...
 
     def decode(self, payload: bytes | memoryview, spec: Spec) -> Bytes: ...
+
+
+class ConfigCodec:
+    """Base of codecs that are all said by `id` and `config()`: gives them equality, a hash and a repr."""
+
+    id: str
+
+    def config(self) -> dict[str, Any]:
+        return {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.config().items())})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ConfigCodec) and type(self) is type(other) and self.config() == other.config()
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +136,73 @@ def receiver_of(codec: Codec) -> dict[str, str]:
     return dict(describe()) if describe else {}
 
 
+def _distance(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:
+    """|x - y|; for integers exact before it is rounded, for int64 extremes too."""
+    if x.dtype.kind == "f":
+        return np.asarray(np.abs(x - y), np.float64)
+    wrapped = np.where(x > y, x - y, y - x)
+    return np.asarray(wrapped.view(f"u{x.itemsize}"), np.float64)
+
+
 def measure_error(original: Bytes, decoded: Bytes, spec: Spec) -> Error:
-    """Compare bit for bit, then (for numbers that differ) as float64."""
+    """Compare bit for bit, then (for numbers that differ) as float64.
+
+    Both parts of a complex number count as numbers; NaN equals NaN. A value that isn't finite and isn't what it was
+    makes every error infinite, and so does a decoded copy of another length.
+    """
     if np.array_equal(original, decoded):
         return Error(identical=True)
-    x, y = (tensors.to_array(b, spec).astype(np.float64) for b in (original, decoded))
+    hopeless = Error(False, *[float("inf")] * 3)
+    if original.size != decoded.size:
+        return hopeless
+    x, y = (tensors.to_numbers(b, spec) for b in (original, decoded))
     finite = np.isfinite(x)
-    if not np.array_equal(finite, np.isfinite(y)):
-        return Error(False, float("inf"), float("inf"), float("inf"))
-    d = x[finite] - y[finite]
-    energy = float(np.dot(x[finite], x[finite]))
-    square = float(np.dot(d, d))
-    worst = float(np.abs(d).max()) if d.size else 0.0
-    relative = square / energy if energy else (0.0 if square == 0 else float("inf"))
-    return Error(False, worst, square / max(d.size, 1), relative)
+    if not (np.isfinite(y[finite]).all() and np.array_equal(x[~finite], y[~finite], equal_nan=True)):
+        return hopeless
+    x, y = x[finite], y[finite]
+    with np.errstate(over="ignore"):
+        d = _distance(x, y)
+        worst = float(d.max(initial=0.0))
+        scale = max(worst, float(np.abs(x.astype(np.float64)).max(initial=0.0)))
+        if not 0 < scale < float("inf"):
+            return hopeless if scale else Error(False)
+        # divided by the largest value, squares neither overflow nor vanish
+        square, energy = (float(np.sum(np.square(v / scale))) for v in (d, x.astype(np.float64)))
+        mse = float(np.float64(scale) ** 2 * square / d.size)
+    return Error(False, worst, mse, square / energy if energy else float("inf"))
+
+
+def _receiving(codec: Codec) -> Codec:
+    """The codec that a receiver builds from the frame, so that nothing the sender's object remembers reaches it.
+
+    It is `codec` itself when the registry can't build it: it needs something beside the bytes, or isn't registered.
+    """
+    from .registry import create
+
+    if receiver_of(codec):
+        return codec
+    try:
+        return create(codec.id, frame.parse_config(frame.config_text(codec)))
+    except NotFoundError:
+        return codec
 
 
 def weigh(codec: Codec, thing: Any, bound_bits: float | None = None) -> Receipt:
     """Encode `thing` (an array or bytes) in a frame, decode the frame, check the guarantee, and tell the size.
 
-    Raises GuaranteeError if the codec broke its promise.
+    Raises GuaranteeError if the codec broke its promise, altered its input or decoded to another length.
     """
     data, spec = tensors.to_bytes(thing)
+    before, receiving = frame.checksum(data), _receiving(codec)
     start = time.perf_counter()
     blob = frame.pack(codec, data, spec)
     middle = time.perf_counter()
-    decoded, _ = frame.unpack_with(codec, blob)
+    decoded, _ = frame.unpack_with(receiving, blob)
     end = time.perf_counter()
+    if frame.checksum(data) != before:
+        raise GuaranteeError(f"{codec.id} altered its input")
+    if decoded.shape != (spec.nbytes,):
+        raise GuaranteeError(f"{codec.id} decoded to shape {decoded.shape}, not to {spec.nbytes} bytes")
     error = measure_error(data, decoded, spec)
     if not codec.guarantee.holds(error):
         raise GuaranteeError(f"{codec.id} promised {codec.guarantee} but decoded with {error}")

@@ -16,8 +16,8 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from .errors import ChecksumError, FormatError, TruncatedError, VersionError
-from .spec import DTYPE_BY_NUMBER, Spec, dtype
+from .errors import ChecksumError, FormatError, InputError, TruncatedError, VersionError
+from .spec import Spec, name_of, number_of
 from .wire import Reader, Writer
 
 if TYPE_CHECKING:
@@ -34,18 +34,16 @@ def checksum(data: bytes | memoryview | NDArray[np.uint8]) -> bytes:
 
 
 def write_spec(out: Writer, spec: Spec) -> None:
-    out.varint(dtype(spec.dtype).number).varint(len(spec.shapes))
+    out.varint(number_of(spec.dtype)).varint(len(spec.shapes))
     for shape in spec.shapes:
         out.varint(len(shape)).varints(shape)
 
 
 def read_spec(source: Reader) -> Spec:
-    number = source.varint()
-    if number not in DTYPE_BY_NUMBER:
-        raise FormatError(f"frame: unknown dtype number {number}")
+    name = name_of(source.varint())
     count = source.varint(limit=source.remaining)
     shapes = tuple(tuple(source.varints(source.varint(limit=64))) for _ in range(count))
-    spec = Spec(DTYPE_BY_NUMBER[number].name, shapes)
+    spec = Spec(name, shapes)
     _ = spec.nbytes  # raises for impossible shapes
     return spec
 
@@ -60,7 +58,7 @@ def parse_config(text: str) -> dict[str, Any]:
     """The inverse of `config_text`. Raises FormatError."""
     try:
         config = json.loads(text) if text else {}
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: bad syntax, or a number of thousands of digits
         raise FormatError("codec config is not JSON") from None
     if not isinstance(config, dict):
         raise FormatError("codec config is not a JSON object")
@@ -68,7 +66,9 @@ def parse_config(text: str) -> dict[str, Any]:
 
 
 def pack(codec: Codec, data: NDArray[np.uint8], spec: Spec) -> bytes:
-    """One frame around `codec.encode(data, spec)`."""
+    """One frame around `codec.encode(data, spec)`. Raises InputError when the spec isn't that of the data."""
+    if data.size != spec.nbytes:
+        raise InputError(f"{data.size} bytes were given with a spec of {spec.nbytes}")
     out = Writer().raw(MAGIC + bytes([VERSION])).text(codec.id).text(config_text(codec))
     write_spec(out, spec)
     out.blob(codec.encode(data, spec))
@@ -79,7 +79,7 @@ def _open(blob: bytes | memoryview) -> tuple[str, dict[str, Any], Spec, memoryvi
     view = memoryview(blob)
     if len(view) < len(MAGIC) + 1 + _CHECKSUM_BYTES:
         raise TruncatedError(f"frame: only {len(view)} bytes")
-    if view[: len(MAGIC)] != MAGIC:
+    if bytes(view[: len(MAGIC)]) != MAGIC:
         raise FormatError("frame: this isn't a netweight frame (bad magic)")
     if view[len(MAGIC)] != VERSION:
         raise VersionError(f"frame: version {view[len(MAGIC)]}, this build reads {VERSION}; update netweight")

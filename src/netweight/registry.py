@@ -8,12 +8,12 @@ A package adds a codec with, in its pyproject.toml:
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import entry_points
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from .codec import Codec
-from .errors import FormatError, NetweightError, NotFoundError
+from .errors import FormatError, NetweightError, NotFoundError, UnsupportedError
 
 ENTRY_POINT_GROUP: Final = "netweight.codecs"
 _GENERAL: Final = "netweight.entropy.general"
@@ -47,10 +47,22 @@ def _target(codec_id: str) -> str:
     raise NotFoundError(f"no codec {codec_id!r}; known are {', '.join(names())}")
 
 
+def _factory(codec_id: str) -> Callable[..., Codec]:
+    target = _target(codec_id)
+    try:
+        return EntryPoint(codec_id, target, ENTRY_POINT_GROUP).load()  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        if codec_id in _BUILTIN:
+            raise
+        raise UnsupportedError(f"codec {codec_id!r}: its plug-in {target} can't be loaded: {error}") from error
+
+
 def create(codec_id: str, config: dict[str, Any] | None = None) -> Codec:
-    """The codec `codec_id` with `config`. Raises NotFoundError, or FormatError for a config that it refuses."""
-    module, _, attribute = _target(codec_id).partition(":")
-    factory = getattr(import_module(module), attribute)
+    """The codec `codec_id` with `config`.
+
+    Raises NotFoundError; FormatError for a config that it refuses; UnsupportedError for a plug-in that can't be loaded.
+    """
+    factory = _factory(codec_id)
     try:
         codec: Codec = factory(**(config or {}))
     except NetweightError:

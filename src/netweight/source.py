@@ -7,14 +7,14 @@ its pages count as our memory.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import stat
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputChangedError, NotFoundError, InputError
+from .errors import InputChangedError, InputError, NotFoundError
 
 
 class Source(Protocol):
@@ -46,24 +46,26 @@ class BytesSource:
 
 
 class FileSource:
-    """A regular file as a Source. Raises NotFoundError, InputError; InputChangedError when it changes while it is read."""
+    """A regular file as a Source. Raises NotFoundError, InputError; InputChangedError if it changes meanwhile."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.name = os.fspath(path)
         try:
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115  closed by close()
+            # a pipe without a writer would block for ever if it were opened otherwise
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             raise NotFoundError(f"{self.name}: no such file") from None
-        except OSError as error:
-            raise InputError(f"{self.name}: can't be read: {error.strerror}") from None
-        self._state = self._stat()
-        if not Path(path).is_file():
-            self._file.close()
+        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+            raise InputError(f"{self.name}: can't be read: {getattr(error, 'strerror', error)}") from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
             raise InputError(f"{self.name}: not a regular file")
+        self._file = open(descriptor, "rb", buffering=0)  # noqa: SIM115  closed by close()
+        self._state = self._stat()
 
     def _stat(self) -> tuple[int, int]:
-        stat = os.fstat(self._file.fileno())
-        return stat.st_size, stat.st_mtime_ns
+        state = os.fstat(self._file.fileno())
+        return state.st_size, state.st_mtime_ns
 
     @property
     def size(self) -> int:
@@ -92,8 +94,10 @@ class FileSource:
     def close(self) -> None:
         self._file.close()
 
-    def __enter__(self) -> FileSource:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

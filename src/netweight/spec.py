@@ -12,9 +12,11 @@ from math import prod
 from typing import Final
 
 from .errors import FormatError, UnsupportedError
+from .ggml import BLOCK_TYPES
 
 MAX_RANK: Final = 64
 MAX_BYTES: Final = 1 << 62
+MAX_ELEMENTS: Final = MAX_BYTES >> 4  # of 16 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ _ALL: Final = (
 )
 DTYPES: Final = {d.name: d for d in _ALL}
 DTYPE_BY_NUMBER: Final = {d.number: d for d in _ALL}
+_BLOCK_TYPES_FROM: Final = 256  # GGML's numbers follow after ours
 
 
 def dtype(name: str) -> DType:
@@ -78,19 +81,48 @@ def dtype(name: str) -> DType:
         raise UnsupportedError(f"unknown dtype {name!r}; known are {', '.join(DTYPES)}") from None
 
 
+def number_of(name: str) -> int:
+    """The wire number of a dtype or a GGML block type."""
+    return BLOCK_TYPES[name].number + _BLOCK_TYPES_FROM if name in BLOCK_TYPES else dtype(name).number
+
+
+def name_of(number: int) -> str:
+    """The inverse of `number_of`. Raises FormatError."""
+    if number in DTYPE_BY_NUMBER:
+        return DTYPE_BY_NUMBER[number].name
+    for block in BLOCK_TYPES.values():
+        if block.number + _BLOCK_TYPES_FROM == number:
+            return block.name
+    raise FormatError(f"unknown dtype number {number}; update netweight")
+
+
 def element_count(shape: tuple[int, ...]) -> int:
-    """The number of elements of `shape`. Raises FormatError for negative sizes and absurd products."""
+    """The number of elements of `shape`. Raises FormatError for negative sizes and absurd products.
+
+    Sizes beside a zero count too: numpy can't make such an array either.
+    """
     if len(shape) > MAX_RANK or any(n < 0 for n in shape):
         raise FormatError(f"impossible shape {shape}")
-    count = prod(shape)
-    if count > MAX_BYTES:
-        raise FormatError(f"impossible shape {shape}: {count} elements")
-    return count
+    if prod(n for n in shape if n) > MAX_ELEMENTS:
+        raise FormatError(f"impossible shape {shape}: too many elements")
+    return prod(shape)
+
+
+def byte_count(name: str, shape: tuple[int, ...]) -> int:
+    """The exact bytes of a tensor. Raises FormatError for impossible shapes, UnsupportedError for unknown dtypes."""
+    count = element_count(shape)
+    if name not in BLOCK_TYPES:
+        return (count * dtype(name).bits + 7) // 8
+    block = BLOCK_TYPES[name]
+    if count % block.weights:
+        raise FormatError(f"{count} weights are no whole number of {name} blocks of {block.weights}")
+    return count // block.weights * block.nbytes
 
 
 @dataclass(frozen=True)
 class Spec:
-    """`dtype` and the shapes of the tensors that lie end to end in a block (mostly one; small ones share a block).
+    """`dtype` (a name of DTYPES or of a GGML block type) and the shapes of the tensors that lie end to end in a block
+    (mostly one; small ones share a block).
 
     Invariant: `nbytes` is the exact length of the bytes described; a packed dtype is padded to a whole byte per tensor.
     """
@@ -110,8 +142,7 @@ class Spec:
 
     @cached_property
     def nbytes(self) -> int:
-        bits = dtype(self.dtype).bits
-        return sum((element_count(s) * bits + 7) // 8 for s in self.shapes)
+        return sum(byte_count(self.dtype, s) for s in self.shapes)
 
     def matrices(self) -> tuple[tuple[int, int], ...]:
         """Each shape as (rows, columns): the first axis against all others; a vector is one row."""

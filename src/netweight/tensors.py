@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UnsupportedError
-from .spec import Spec
+from .spec import Spec, dtype
 
 _NATIVE: Final = {
     "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8", "I64": "<i8",
@@ -33,7 +33,8 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     if name in _ML:
         import ml_dtypes
 
-        return np.dtype(getattr(ml_dtypes, _ML[name]))
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML[name]))
+        return found
     return np.dtype(np.uint8)
 
 
@@ -46,7 +47,7 @@ def dtype_name(numpy_type: np.dtype[Any]) -> str:
     for name, attribute in _ML.items():
         if numpy_type.name == attribute:
             return name
-    raise UnsupportedError(f"arrays of dtype {numpy_type} have no place in a checkpoint; cast them to a number type first")
+    raise UnsupportedError(f"arrays of dtype {numpy_type} have no place in a checkpoint: cast them to numbers first")
 
 
 def to_bytes(thing: Any) -> tuple[NDArray[np.uint8], Spec]:
@@ -55,7 +56,8 @@ def to_bytes(thing: Any) -> tuple[NDArray[np.uint8], Spec]:
     The result may share memory with `thing` and must not be written to.
     """
     if isinstance(thing, (bytes, bytearray, memoryview)):
-        flat = np.frombuffer(thing, np.uint8)
+        view = memoryview(thing)
+        flat = np.frombuffer(view if view.c_contiguous else view.tobytes(), np.uint8)
         return flat, Spec.raw(flat.size)
     array = np.asarray(thing)
     name = dtype_name(array.dtype)
@@ -70,3 +72,18 @@ def to_array(data: NDArray[np.uint8], spec: Spec) -> NDArray[Any]:
         return data
     flat = data.view(numpy_dtype(spec.dtype))
     return flat.reshape(spec.shapes[0]) if len(spec.shapes) == 1 else flat
+
+
+def to_numbers(data: NDArray[np.uint8], spec: Spec) -> NDArray[Any]:
+    """Bytes as a flat array to calculate with: floats as float64, complex numbers as pairs, integers as they are.
+
+    Truth values and packed dtypes come as their bytes.
+    """
+    kind = dtype(spec.dtype).kind
+    if kind in ("bool", "packed"):
+        return data
+    flat = data.view(numpy_dtype(spec.dtype))
+    if kind == "complex":
+        flat = flat.view(f"f{flat.itemsize // 2}")
+    with np.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        return flat if kind in ("int", "uint") else flat.astype(np.float64)

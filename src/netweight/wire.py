@@ -25,22 +25,23 @@ def varint(value: int) -> bytes:
 
 
 class Writer:
-    """Appends to a growing buffer."""
+    """Collects parts; they are copied once, by `bytes()`."""
 
     def __init__(self) -> None:
-        self._parts = bytearray()
+        self._parts: list[bytes | memoryview] = []
+        self._length = 0
 
     def varint(self, value: int) -> Writer:
-        self._parts += varint(value)
-        return self
+        return self.raw(varint(value))
 
     def varints(self, values: Iterable[int]) -> Writer:
-        for value in values:
-            self._parts += varint(value)
-        return self
+        return self.raw(b"".join(map(varint, values)))
 
-    def raw(self, data: bytes | bytearray | memoryview | NDArray[np.uint8]) -> Writer:
-        self._parts += bytes(data)
+    def raw(self, data: bytes | memoryview | NDArray[np.uint8]) -> Writer:
+        """The part itself is kept, not a copy: it must not change before `bytes()`."""
+        part = data if isinstance(data, bytes) else memoryview(data)
+        self._parts.append(part)
+        self._length += len(part)
         return self
 
     def blob(self, data: bytes | memoryview | NDArray[np.uint8]) -> Writer:
@@ -51,10 +52,10 @@ class Writer:
         return self.blob(value.encode("utf-8", "surrogatepass"))
 
     def bytes(self) -> bytes:
-        return bytes(self._parts)
+        return b"".join(self._parts)
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return self._length
 
 
 class Reader:
@@ -71,7 +72,7 @@ class Reader:
 
     def raw(self, length: int) -> memoryview:
         if length < 0 or length > self.remaining:
-            raise TruncatedError(f"{self._what}: {length} bytes announced at byte {self._at}, {self.remaining} are there")
+            raise TruncatedError(f"{self._what}: {length} bytes announced at {self._at}, {self.remaining} are there")
         start = self._at
         self._at += length
         return self._data[start : self._at]

@@ -1,26 +1,5 @@
-"""GGUF's quantised blocks as fields: which bytes of a block are scales, mins and quants."""
+"""GGUF's block types; their table is `netweight.ggml`, below the finders, because specs need it too."""
 
-from __future__ import annotations
+from ...ggml import BLOCK_TYPES, BlockType, Field
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """`nbytes` bytes at `offset` in each block, read as `dtype` ("F16", "F32", "U8", or "U4": two a byte)."""
-
-    name: str
-    offset: int
-    nbytes: int
-    dtype: str
-
-
-@dataclass(frozen=True, slots=True)
-class BlockType:
-    """One of ggml's types: `weights` weights in `nbytes` bytes. `number` is ggml's. The fields tile the block."""
-
-    name: str
-    number: int
-    weights: int
-    nbytes: int
-    fields: tuple[Field, ...]
+__all__ = ["BLOCK_TYPES", "BlockType", "Field"]

@@ -1,0 +1,89 @@
+"""The file around payloads and index.
+
+    archive := "\\x89NWA" version(1) | payloads, end to end | index | random | trailer
+    index   := Brotli of index_wire's compressible part
+    random  := digests and checksums, as they are
+    trailer := raw index length(4) | index length(4) | random length(4) | checksum(8) | "NWA\\n"
+
+Numbers are little endian. The checksum is XXH3-64 over header, index, random and the three lengths; each payload has its own
+in the index. The index stands last, so that an archive is written in one pass.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+import xxhash
+
+from ...entropy.general import Brotli
+from ...errors import BombError, ChecksumError, FormatError, InputError, TruncatedError, VersionError
+from ...source import Source
+from ...spec import Spec
+from .index import Index
+from .index_wire import decode_index, encode_index
+
+MAGIC: Final = b"\x89NWA"
+VERSION: Final = 1
+HEADER: Final = MAGIC + bytes([VERSION])
+_END: Final = b"NWA\n"
+_TRAILER: Final = struct.Struct("<IIIQ4s")
+_MAX_INDEX: Final = 1 << 30
+_MAX_RATIO: Final = 4096  # an index is names and numbers; real ones compress 5 to 100 times
+
+
+def _checksum(index: bytes, random: bytes, lengths: bytes) -> int:
+    return int(xxhash.xxh3_64_intdigest(HEADER + index + random + lengths))
+
+
+def pack_tail(index: Index) -> bytes:
+    """Everything after the payloads."""
+    raw, random = encode_index(index)
+    packed = Brotli(level=11 if len(raw) < 1 << 18 else 5).encode(_view(raw), Spec.raw(len(raw)))
+    if max(len(raw), len(random)) > _MAX_INDEX:
+        raise InputError(f"an index of {len(raw)} bytes is too large; compress fewer files at once")
+    lengths = struct.pack("<III", len(raw), len(packed), len(random))
+    checksum = _checksum(packed, random, lengths)
+    return packed + random + lengths + struct.pack("<Q", checksum) + _END
+
+
+def _view(data: bytes):  # type: ignore[no-untyped-def]
+    import numpy as np
+
+    return np.frombuffer(data, np.uint8)
+
+
+def is_archive(source: Source) -> bool:
+    """Whether the source begins as an archive does."""
+    return source.size >= len(MAGIC) and source.read(0, len(MAGIC)).tobytes() == MAGIC
+
+
+def read_index(source: Source) -> Index:
+    """The index of an archive, checked. Raises FormatError and its kin, naming the file."""
+    name, least = source.name, len(HEADER) + _TRAILER.size
+    if not is_archive(source):
+        raise FormatError(f"{name}: not a netweight archive")
+    if source.size < least:
+        raise TruncatedError(f"{name}: ends inside its header")
+    version = int(source.read(len(MAGIC), 1)[0])
+    if version != VERSION:
+        raise VersionError(f"{name}: archive version {version}, this build reads {VERSION}; update netweight")
+    trailer = source.read(source.size - _TRAILER.size, _TRAILER.size).tobytes()
+    raw_length, length, random_length, checksum, end = _TRAILER.unpack(trailer)
+    if end != _END:
+        raise TruncatedError(f"{name}: its end is missing or altered; was the copy interrupted?")
+    start = source.size - _TRAILER.size - length - random_length
+    if start < len(HEADER):
+        raise FormatError(f"{name}: announces an index longer than the file")
+    packed = source.read(start, length).tobytes()
+    random = source.read(start + length, random_length).tobytes()
+    if _checksum(packed, random, trailer[:12]) != checksum:
+        raise ChecksumError(f"{name}: its index was altered (checksum differs)")
+    if raw_length > min(_MAX_INDEX, _MAX_RATIO * (length + 16)):
+        raise BombError(f"{name}: announces an index of {raw_length} bytes from {length}")
+    raw = Brotli(level=11).decode(packed, Spec.raw(raw_length)).tobytes()
+    index = decode_index(raw, random, len(HEADER))
+    payloads = sum(b.length for b in index.blocks)
+    if payloads != start - len(HEADER):
+        raise FormatError(f"{name}: payloads fill {start - len(HEADER)} bytes, its index says {payloads}")
+    return index

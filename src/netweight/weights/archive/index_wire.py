@@ -1,0 +1,244 @@
+"""The index as bytes, and back; `docs/format.md` has the grammar.
+
+    index := directory | files | segments | blocks | bases
+
+Everything is a column of varints or texts, so that equal things stand together and compress.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from ...errors import FormatError
+from ...spec import byte_count, name_of, number_of
+from ...wire import Reader, Writer
+from ..regions.model import View
+from .index import (
+    BASE_DELTA, BASE_EQUAL, CHECKSUM_BYTES, COPY, DIGEST_BYTES, INLINE, OWN, REGION,
+    BaseFile, Block, FileEntry, Index, Piece, Segment,
+)  # fmt: skip
+
+
+def _zigzag(values: Iterable[int]) -> list[int]:
+    return [2 * v if v >= 0 else -2 * v - 1 for v in values]
+
+
+def _write_names(out: Writer, names: list[str]) -> None:
+    texts = [n.encode("utf-8", "surrogatepass") for n in names]
+    out.varints(len(t) for t in texts).raw(b"".join(texts))
+
+
+def _write_shapes(out: Writer, shapes: list[tuple[int, ...]]) -> None:
+    out.varints(len(s) for s in shapes)
+    for shape in shapes:
+        out.varints(shape)
+
+
+def _write_segments(out: Writer, segments: list[Segment]) -> None:
+    out.varint(len(segments)).varints(s.kind | s.how << 2 for s in segments)
+    regions = [s for s in segments if s.kind == REGION]
+    out.varints(number_of(s.dtype) for s in regions)
+    _write_shapes(out, [s.shape for s in regions])
+    out.varints(s.nbytes for s in segments if s.kind != REGION)
+    out.varints(s.copy_of for s in segments if s.how == COPY)
+    based = [s for s in segments if s.how in (BASE_EQUAL, BASE_DELTA)]
+    out.varints(s.base_file for s in based).varints(s.base_offset for s in based)
+    out.raw(b"".join(s.inline for s in segments if s.kind == INLINE))
+    _write_names(out, [s.name for s in regions])
+
+
+def _write_files(out: Writer, files: list[FileEntry]) -> None:
+    out.varint(len(files))
+    for f in files:
+        out.text(f.path).varint(f.size).text(f.format).text(f.problem).varint(f.segments[1] - f.segments[0])
+        out.varint(len(f.views))
+        _write_names(out, [v.name for v in f.views])
+        _write_shapes(out, [v.shape for v in f.views])
+        for v in f.views:
+            out.varint(v.region).varint(v.start).varints(_zigzag(v.strides))
+        out.varint(len(f.empty))
+        for name, dtype, shape in f.empty:
+            out.text(name).varint(number_of(dtype)).varint(len(shape)).varints(shape)
+
+
+def _write_blocks(out: Writer, blocks: list[Block], segments: list[Segment]) -> None:
+    out.varint(len(blocks)).varints(b.length for b in blocks).varints(len(b.pieces) for b in blocks)
+    pieces = [p for b in blocks for p in b.pieces]
+    previous = [0, *(p.segment for p in pieces)]
+    out.varints(_zigzag(p.segment - q for p, q in zip(pieces, previous, strict=False)))
+    # 0 stands for "all that is left of the segment", the common case.
+    out.varints(0 if p.start + p.nbytes == segments[p.segment].nbytes else p.nbytes for p in pieces)
+
+
+def encode_index(index: Index) -> tuple[bytes, bytes]:
+    """(compressible part, random part): the second holds digests, checksums and hashes."""
+    out, random = Writer(), Writer()
+    out.varint(int(index.directory))
+    _write_files(out, index.files)
+    _write_segments(out, index.segments)
+    _write_blocks(out, index.blocks, index.segments)
+    out.varint(len(index.bases))
+    for b in index.bases:
+        out.text(b.path).varint(b.size)
+        random.raw(b.sha256)
+    for f in index.files:
+        random.raw(f.digest)
+    for block in index.blocks:
+        random.raw(block.checksum)
+    return out.bytes(), random.bytes()
+
+
+def _unzigzag(values: list[int]) -> list[int]:
+    return [v >> 1 if not v & 1 else -(v >> 1) - 1 for v in values]
+
+
+def _read_names(source: Reader, count: int) -> list[str]:
+    lengths = source.varints(count, limit=source.remaining)
+    try:
+        return [bytes(source.raw(n)).decode("utf-8", "surrogatepass") for n in lengths]
+    except UnicodeDecodeError:
+        raise FormatError("archive index: a name is not UTF-8") from None
+
+
+def _read_shapes(source: Reader, count: int) -> list[tuple[int, ...]]:
+    return [tuple(source.varints(rank)) for rank in source.varints(count, limit=64)]
+
+
+def _take(values: Iterable[int]) -> Callable[[], int]:
+    iterator = iter(values)
+    return lambda: next(iterator)
+
+
+def _read_segments(source: Reader) -> list[Segment]:
+    flags = source.varints(source.varint(limit=source.remaining), limit=15)
+    kinds, hows = [f & 3 for f in flags], [f >> 2 for f in flags]
+    if any(k > REGION for k in kinds) or any(k == INLINE and h != OWN for k, h in zip(kinds, hows, strict=True)):
+        raise FormatError("archive index: unknown kind of segment")
+    regions = kinds.count(REGION)
+    dtypes = [name_of(n) for n in source.varints(regions)]
+    shapes = _read_shapes(source, regions)
+    sizes = source.varints(len(kinds) - regions, limit=1 << 62)
+    copies = source.varints(hows.count(COPY), limit=len(kinds))
+    based = sum(h in (BASE_EQUAL, BASE_DELTA) for h in hows)
+    base_files, base_offsets = source.varints(based), source.varints(based)
+    inline_sizes = [n for n, k in zip(sizes, (k for k in kinds if k != REGION), strict=True) if k == INLINE]
+    inlines = iter([bytes(source.raw(n)) for n in inline_sizes])
+    names = iter(_read_names(source, regions))
+    size, copy, base_file, base_offset = _take(sizes), _take(copies), _take(base_files), _take(base_offsets)
+    typed = iter(zip(dtypes, shapes, strict=True))
+    segments: list[Segment] = []
+    for kind, how in zip(kinds, hows, strict=True):
+        has_base = how in (BASE_EQUAL, BASE_DELTA)
+        dtype, shape = next(typed) if kind == REGION else ("U8", ())
+        segments.append(
+            Segment(
+                kind,
+                byte_count(dtype, shape) if kind == REGION else size(),
+                name=next(names) if kind == REGION else "",
+                dtype=dtype,
+                shape=shape,
+                inline=next(inlines) if kind == INLINE else b"",
+                how=how,
+                copy_of=copy() if how == COPY else 0,
+                base_file=base_file() if has_base else 0,
+                base_offset=base_offset() if has_base else 0,
+            )
+        )
+    return segments
+
+
+def _read_files(source: Reader) -> list[FileEntry]:
+    files, start = [], 0
+    for _ in range(source.varint(limit=source.remaining)):
+        path, size, form, problem = source.text(), source.varint(), source.text(), source.text()
+        count = source.varint(limit=source.remaining)
+        views = source.varint(limit=source.remaining)
+        names, shapes = _read_names(source, views), _read_shapes(source, views)
+        rest = [(source.varint(), source.varint(), _unzigzag(source.varints(len(s)))) for s in shapes]
+        view_list = tuple(
+            View(n, r, s, at, tuple(strides)) for n, s, (r, at, strides) in zip(names, shapes, rest, strict=True)
+        )
+        empty = []
+        for _ in range(source.varint(limit=source.remaining)):
+            name, dtype = source.text(), name_of(source.varint())
+            empty.append((name, dtype, tuple(source.varints(source.varint(limit=64)))))
+        files.append(FileEntry(path, size, b"", form, problem, (start, start + count), view_list, tuple(empty)))
+        start += count
+    return files
+
+
+def _read_pieces(source: Reader, counts: list[int], segments: list[Segment]) -> list[tuple[Piece, ...]]:
+    total = sum(counts)
+    steps = _unzigzag(source.varints(total))
+    sizes = source.varints(total)
+    done, at, k = [0] * len(segments), 0, 0
+    out = []
+    for count in counts:
+        pieces = []
+        for _ in range(count):
+            at += steps[k]
+            if not 0 <= at < len(segments) or not segments[at].has_blocks:
+                raise FormatError(f"archive index: a block refers to segment {at}, which has no blocks")
+            nbytes = sizes[k] or segments[at].nbytes - done[at]
+            if nbytes <= 0 or done[at] + nbytes > segments[at].nbytes:
+                raise FormatError(f"archive index: blocks overrun segment {at} ({segments[at].name!r})")
+            if segments[at].piece_spec(nbytes).nbytes != nbytes:
+                raise FormatError(f"archive index: a block cuts {segments[at].name!r} inside an element")
+            pieces.append(Piece(at, done[at], nbytes))
+            done[at] += nbytes
+            k += 1
+        out.append(tuple(pieces))
+    for segment, got in zip(segments, done, strict=True):
+        if segment.has_blocks and got != segment.nbytes:
+            raise FormatError(f"archive index: {segment.nbytes - got} bytes of {segment.name!r} are in no block")
+    return out
+
+
+def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_offset: int) -> Index:
+    """The inverse of `encode_index`; blocks lie end to end from `first_offset`. Raises FormatError."""
+    source, hashes = Reader(data, "archive index"), Reader(random, "archive checksums")
+    directory = bool(source.varint(limit=1))
+    files = _read_files(source)
+    segments = _read_segments(source)
+    count = source.varint(limit=source.remaining)
+    lengths = source.varints(count)
+    pieces = _read_pieces(source, source.varints(count, limit=source.remaining), segments)
+    bases = [BaseFile(source.text(), source.varint(), b"") for _ in range(source.varint(limit=source.remaining))]
+    source.end()
+    bases = [BaseFile(b.path, b.size, bytes(hashes.raw(32))) for b in bases]
+    files = [
+        FileEntry(f.path, f.size, bytes(hashes.raw(DIGEST_BYTES)), f.format, f.problem, f.segments, f.views, f.empty)
+        for f in files
+    ]
+    blocks, offset = [], first_offset
+    for length, parts in zip(lengths, pieces, strict=True):
+        blocks.append(Block(offset, length, bytes(hashes.raw(CHECKSUM_BYTES)), parts))
+        offset += length
+    hashes.end()
+    index = Index(directory, files, segments, blocks, bases)
+    check_index(index)
+    return index
+
+
+def check_index(index: Index) -> None:
+    """Raises FormatError unless the files are tiled by their segments and every reference leads somewhere earlier."""
+    if (index.files[-1].segments[1] if index.files else 0) != len(index.segments):
+        raise FormatError("archive index: segments that belong to no file")
+    for f in index.files:
+        own = index.segments[slice(*f.segments)]
+        if sum(s.nbytes for s in own) != f.size:
+            raise FormatError(f"archive index: the segments of {f.path!r} don't make {f.size} bytes")
+        regions = [s for s in own if s.kind == REGION]
+        if any(v.region >= len(regions) for v in f.views):
+            raise FormatError(f"archive index: a tensor of {f.path!r} refers to a region that isn't there")
+    for k, s in enumerate(index.segments):
+        if s.how == COPY and not (s.copy_of < k and _copyable(index.segments[s.copy_of], s)):
+            raise FormatError(f"archive index: segment {k} copies {s.copy_of}, which can't be its source")
+        if s.how in (BASE_EQUAL, BASE_DELTA) and not (
+            s.base_file < len(index.bases) and s.base_offset + s.nbytes <= index.bases[s.base_file].size
+        ):
+            raise FormatError(f"archive index: {s.name!r} refers to a base that isn't there")
+
+
+def _copyable(original: Segment, copy: Segment) -> bool:
+    return original.nbytes == copy.nbytes and original.how != COPY and original.kind != INLINE

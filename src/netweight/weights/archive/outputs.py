@@ -1,0 +1,132 @@
+"""Results that appear whole or not at all: a temporary file beside the target, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ...errors import OutputError
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raises OutputError if `path` exists and may not be replaced."""
+    if not force and (path.exists() or path.is_symlink()):
+        raise OutputError(f"{path}: exists already; use --force (force=True) to replace it")
+
+
+def require_space(folder: Path, nbytes: int) -> None:
+    """Raises OutputError if the disk of `folder` has less than `nbytes` left."""
+    free = shutil.disk_usage(folder).free
+    if nbytes > free:
+        raise OutputError(f"{folder}: {nbytes} bytes are needed, the disk has {free} left")
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """OSError as our OutputError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+        raise OutputError(f"{path}: can't be written: {reason}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _publish(temporary: Path, path: Path, force: bool) -> None:
+    """Rename, or link when nothing may be replaced: a link fails if somebody made `path` meanwhile."""
+    if force:
+        os.replace(temporary, path)
+        return
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise OutputError(f"{path}: was made by somebody else meanwhile; use --force to replace it") from None
+    except OSError:  # a file system without hard links
+        os.replace(temporary, path)
+        return
+    os.unlink(temporary)
+
+
+@contextmanager
+def new_file(path: Path, force: bool) -> Iterator[int]:
+    """A file descriptor whose content becomes `path` when the block ends well, and vanishes when it doesn't."""
+    refuse_existing(path, force)
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder")
+    with explained(path):
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with explained(path):
+            try:
+                yield descriptor
+                os.fchmod(descriptor, 0o666 & ~_umask())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            _publish(temporary, path, force)
+            _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path, force: bool) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well; a replaced folder goes only then."""
+    refuse_existing(path, force)
+    with explained(path):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent))
+        os.chmod(temporary, 0o777 & ~_umask())
+    try:
+        yield temporary
+        with explained(path):
+            old = temporary.with_suffix(".old")
+            if path.exists() or path.is_symlink():
+                os.replace(path, old)
+            os.replace(temporary, path)
+            _sync_folder(path.parent)
+            if old.is_symlink() or old.is_file():
+                old.unlink()
+            elif old.exists():
+                shutil.rmtree(old)
+    finally:
+        if temporary.exists():
+            shutil.rmtree(temporary)
+
+
+@contextmanager
+def stdout_file() -> Iterator[int]:
+    """A temporary file that goes to standard output when the block ends well."""
+    with tempfile.TemporaryFile(prefix="netweight-") as spool:
+        yield spool.fileno()
+        spool.flush()
+        spool.seek(0)
+        shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
+        sys.stdout.buffer.flush()
+
+
+def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """pwrite until everything is written. Raises OSError."""
+    view = memoryview(data)
+    while len(view):
+        done = os.pwrite(descriptor, view, offset)
+        view, offset = view[done:], offset + done
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,166 @@
+"""From files to an index without payloads: segments, what is stored once, what equals the base, and the blocks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from ...spec import Spec, element_count
+from ..methods import Effort
+from ..pieces import split
+from ..regions.model import Region
+from .base import Base
+from .index import BASE_DELTA, BASE_EQUAL, COPY, GAP, INLINE, REGION, FileEntry, Index, Piece, Segment
+from .inputs import InputFile, Inputs
+
+INLINE_LIMIT: Final = 1 << 16
+SMALL_ELEMENTS: Final = 1 << 16  # tensors under this share blocks and so the cost of their tables
+COMPARE_BYTES: Final = 4 << 20
+_LEAST_COPY: Final = 64
+_SAMPLE: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a segment lies: which input file, from which byte."""
+
+    file: int
+    offset: int
+
+
+@dataclass
+class Plan:
+    """An index whose blocks are yet to be coded; `groups[k]` are the pieces of block k and `places[s]` where segment s is."""
+
+    index: Index
+    places: list[Place]
+    groups: list[tuple[Piece, ...]]
+
+
+def make_plan(inputs: Inputs, effort: Effort, base: Base | None) -> Plan:
+    """Look at the inputs (headers; tensors only to compare them) and decide what is coded, and how it is cut."""
+    index = Index(directory=inputs.directory)
+    places: list[Place] = []
+    for number, file in enumerate(inputs.files):
+        start = len(index.segments)
+        for offset, segment in _segments(file):
+            index.segments.append(segment)
+            places.append(Place(number, offset))
+        layout = file.layout
+        entry = FileEntry(file.path, file.source.size, b"", layout.format, layout.problem, (start, len(index.segments)))
+        index.files.append(replace(entry, views=layout.views, empty=layout.empty))
+    if base is not None:
+        _match_base(index, places, inputs, base)
+    _mark_copies(index, places, inputs)
+    return Plan(index, places, list(_groups(index.segments, effort)))
+
+
+def _segments(file: InputFile) -> Iterator[tuple[int, Segment]]:
+    at = 0
+    for region in (*file.layout.regions, None):
+        end = region.offset if region else file.source.size
+        if end > at:
+            yield at, _gap(file, at, end - at)
+        if region:
+            yield region.offset, _region(region)
+            at = region.offset + region.nbytes
+
+
+def _gap(file: InputFile, offset: int, nbytes: int) -> Segment:
+    if nbytes <= INLINE_LIMIT:
+        return Segment(INLINE, nbytes, inline=file.source.read(offset, nbytes).tobytes())
+    return Segment(GAP, nbytes)
+
+
+def _region(region: Region) -> Segment:
+    return Segment(REGION, region.nbytes, region.name, region.dtype, region.shape)
+
+
+def _chunks(nbytes: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, nbytes, COMPARE_BYTES):
+        yield start, min(COMPARE_BYTES, nbytes - start)
+
+
+def _match_base(index: Index, places: list[Place], inputs: Inputs, base: Base) -> None:
+    for k, segment in enumerate(index.segments):
+        found = base.find(segment) if segment.kind == REGION else None
+        if found is None:
+            continue
+        source, offset = inputs.files[places[k].file].source, places[k].offset
+        other = base.source(found.file)
+        equal = all(
+            np.array_equal(source.read(offset + at, n), other.read(found.offset + at, n)) for at, n in _chunks(segment.nbytes)
+        )
+        how = BASE_EQUAL if equal else BASE_DELTA
+        index.segments[k] = replace(segment, how=how, base_file=found.file, base_offset=found.offset)
+    index.bases = base.files()
+
+
+def _mark_copies(index: Index, places: list[Place], inputs: Inputs) -> None:
+    """Give every later twin of a region a reference to the first. Bytes are compared, not hashes."""
+
+    def read(k: int, at: int, n: int) -> np.ndarray:  # type: ignore[type-arg]
+        return inputs.files[places[k].file].source.read(places[k].offset + at, n)
+
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for k, s in enumerate(index.segments):
+        if s.has_blocks and s.kind != INLINE and s.nbytes >= _LEAST_COPY:
+            by_size[s.nbytes].append(k)
+    for nbytes, members in by_size.items():
+        if len(members) < 2:
+            continue
+        first: dict[bytes, list[int]] = defaultdict(list)
+        for k in members:
+            middle = (nbytes - _SAMPLE) // 2
+            alike = first[read(k, middle, _SAMPLE).tobytes() + read(k, nbytes - _SAMPLE, _SAMPLE).tobytes()]
+            for other in alike:
+                if all(np.array_equal(read(k, at, n), read(other, at, n)) for at, n in _chunks(nbytes)):
+                    index.segments[k] = replace(index.segments[k], how=COPY, copy_of=other, base_file=0, base_offset=0)
+                    break
+            else:
+                alike.append(k)
+
+
+def _groups(segments: list[Segment], effort: Effort) -> Iterator[tuple[Piece, ...]]:
+    """Blocks: large tensors are cut by rows; small ones of one dtype share a block, in file order."""
+    pending: dict[tuple[str, bool], list[Piece]] = defaultdict(list)
+    filled: dict[tuple[str, bool], int] = defaultdict(int)
+    for k, segment in enumerate(segments):
+        if not segment.has_blocks:
+            continue
+        spec = segment.piece_spec(segment.nbytes)
+        count = spec.count
+        if segment.kind == GAP or count >= SMALL_ELEMENTS:
+            yield from _cut(k, spec, effort)
+            continue
+        key = (segment.dtype, segment.how == BASE_DELTA)
+        pending[key].append(Piece(k, 0, segment.nbytes))
+        filled[key] += count
+        if filled[key] >= effort.block_elements:
+            yield tuple(pending.pop(key))
+            del filled[key]
+    yield from (tuple(pieces) for pieces in pending.values())
+
+
+def _cut(segment: int, spec: Spec, effort: Effort) -> Iterator[tuple[Piece, ...]]:
+    at = 0
+    for part in split(spec, effort.block_elements if spec.dtype != "U8" else max(effort.block_elements, 1 << 22)):
+        yield (Piece(segment, at, part.nbytes),)
+        at += part.nbytes
+
+
+def group_spec(segments: list[Segment], pieces: tuple[Piece, ...]) -> Spec:
+    """The spec of a block: the shapes of its pieces, one dtype."""
+    shapes = tuple(segments[p.segment].piece_spec(p.nbytes).shapes[0] for p in pieces)
+    kinds = {segments[p.segment].dtype for p in pieces}
+    (dtype,) = kinds
+    return Spec(dtype, shapes)
+
+
+def element_total(segments: list[Segment]) -> int:
+    """Weights in all regions."""
+    return sum(element_count(s.shape) for s in segments if s.kind == REGION)

@@ -1,0 +1,326 @@
+"""Read an archive: by tensor, lazily, or whole files."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import tensors
+from ...errors import BaseMismatchError, ChecksumError, FormatError, NotFoundError
+from ...frame import checksum
+from ...source import Source
+from ...spec import DTYPES, Spec, element_count
+from ..methods import decode_block, method_name
+from .base import Base
+from .container import read_index
+from .digests import Digests, piece_hash, range_hashes
+from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Piece, Segment
+from .plan import COMPARE_BYTES, group_spec
+from .pool import ordered_map
+
+Progress = Callable[[int, int], None]
+Put = Callable[[int, int, NDArray[np.uint8]], None]
+"""put(file number, offset in the file, bytes); called from several threads for disjoint ranges."""
+
+_CACHED_BLOCKS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of an archive. `bytes` is its share of its blocks' payloads, by original length."""
+
+    name: str
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+    codec: str
+    original_bytes: int
+    bytes: float
+
+    @property
+    def elements(self) -> int:
+        return element_count(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    file: int
+    segment: int | None
+    shape: tuple[int, ...]
+    dtype: str
+    start: int = 0
+    strides: tuple[int, ...] | None = None
+
+
+class Archive:
+    """An open archive. A context manager; safe to read from several threads.
+
+    `base` is what the archive was coded against, if anything. Every method that decodes raises FormatError and its kin.
+    """
+
+    def __init__(self, source: Source, base: Base | None = None, close: Callable[[], None] | None = None) -> None:
+        self.source, self._base, self._close = source, base, close
+        self.index: Index = read_index(source)
+        if self.index.bases:
+            if base is None:
+                wanted = ", ".join(f"{b.path} (SHA-256 {b.sha256.hex()[:16]}...)" for b in self.index.bases)
+                raise BaseMismatchError(f"{source.name}: was coded against {wanted}: give it with --base (base=)")
+            base.check(self.index.bases, source.name)
+        self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._close:
+            self._close()
+
+    @property
+    def files(self) -> list[FileEntry]:
+        return self.index.files
+
+    # --- names ---
+
+    @cached_property
+    def _places(self) -> list[tuple[int, int]]:
+        """(file number, offset) of each segment."""
+        places = []
+        for number, file in enumerate(self.index.files):
+            offset = 0
+            for segment in self.index.segments[slice(*file.segments)]:
+                places.append((number, offset))
+                offset += segment.nbytes
+        return places
+
+    @cached_property
+    def _names(self) -> dict[str, _Tensor]:
+        names: dict[str, _Tensor] = {}
+        several = len(self.index.files) > 1
+        for number, file in enumerate(self.index.files):
+            for name, tensor in self._file_names(number, file):
+                key = f"{file.path}:{name}" if several and name in names else name
+                if key in names:
+                    raise FormatError(f"{self.source.name}: two tensors are called {key!r}")
+                names[key] = tensor
+        return names
+
+    def _file_names(self, number: int, file: FileEntry) -> Iterator[tuple[str, _Tensor]]:
+        regions = [k for k in range(*file.segments) if self.index.segments[k].kind == REGION]
+        for view in file.views:
+            k = regions[view.region]
+            yield view.name, _Tensor(number, k, view.shape, self.index.segments[k].dtype, view.start, view.strides)
+        if not file.views:
+            for k in regions:
+                segment = self.index.segments[k]
+                yield segment.name, _Tensor(number, k, segment.shape, segment.dtype)
+        for name, dtype, shape in file.empty:
+            yield name, _Tensor(number, None, shape, dtype)
+
+    def keys(self) -> list[str]:
+        """Tensor names, in file order."""
+        return list(self._names)
+
+    def _find(self, name: str) -> _Tensor:
+        try:
+            return self._names[name]
+        except KeyError:
+            raise NotFoundError(f"{self.source.name}: no tensor {name!r}; it has {len(self._names)} tensors") from None
+
+    # --- decoding ---
+
+    @cached_property
+    def _blocks_of(self) -> dict[int, list[tuple[int, int, Piece]]]:
+        """Segment -> (block number, start of the piece in the block, piece)."""
+        out: dict[int, list[tuple[int, int, Piece]]] = defaultdict(list)
+        for number, block in enumerate(self.index.blocks):
+            at = 0
+            for piece in block.pieces:
+                out[piece.segment].append((number, at, piece))
+                at += piece.nbytes
+        return out
+
+    def _payload(self, number: int) -> NDArray[np.uint8]:
+        block = self.index.blocks[number]
+        payload = self.source.read(block.offset, block.length)
+        if checksum(payload) != block.checksum:
+            raise ChecksumError(f"{self.source.name}: {self._where(block)} was altered (checksum differs)")
+        return payload
+
+    def _where(self, block: Block) -> str:
+        segment = self.index.segments[block.pieces[0].segment]
+        label = f"tensor {segment.name!r}" if segment.kind == REGION else "a part that is no tensor"
+        return f"{label} (byte {block.offset} of the archive)"
+
+    def _decode(self, number: int) -> NDArray[np.uint8]:
+        block = self.index.blocks[number]
+        payload = self._payload(number)
+        reference = None
+        if self.index.segments[block.pieces[0].segment].how == BASE_DELTA:
+            reference = np.concatenate([self._base_bytes(p.segment, p.start, p.nbytes) for p in block.pieces])
+        try:
+            spec = group_spec(self.index.segments, block.pieces)
+            return decode_block(memoryview(payload), spec, reference)
+        except FormatError as error:
+            raise type(error)(f"{self.source.name}: {self._where(block)}: {error}") from None
+
+    def _base_bytes(self, segment: int, start: int, nbytes: int) -> NDArray[np.uint8]:
+        s = self.index.segments[segment]
+        assert self._base is not None
+        return self._base.source(s.base_file).read(s.base_offset + start, nbytes)
+
+    def _cached(self, number: int) -> NDArray[np.uint8]:
+        with self._lock:
+            if number in self._cache:
+                self._cache.move_to_end(number)
+                return self._cache[number]
+        decoded = self._decode(number)
+        with self._lock:
+            self._cache[number] = decoded
+            if len(self._cache) > _CACHED_BLOCKS:
+                self._cache.popitem(last=False)
+        return decoded
+
+    def _segment_bytes(self, number: int, start: int, nbytes: int) -> NDArray[np.uint8]:
+        """Bytes [start, start + nbytes) of a segment; decodes only the blocks that hold them."""
+        segment = self.index.segments[number]
+        if segment.kind == INLINE:
+            return np.frombuffer(segment.inline, np.uint8)[start : start + nbytes]
+        if segment.how == COPY:
+            return self._segment_bytes(segment.copy_of, start, nbytes)
+        if segment.how == BASE_EQUAL:
+            return self._base_bytes(number, start, nbytes)
+        out = np.empty(nbytes, np.uint8)
+        for block, at, piece in self._blocks_of[number]:
+            low, high = max(start, piece.start), min(start + nbytes, piece.start + piece.nbytes)
+            if low < high:
+                data = self._cached(block)
+                out[low - start : high - start] = data[at + low - piece.start : at + high - piece.start]
+        return out
+
+    def tensor(self, name: str) -> NDArray[Any]:
+        """The tensor as a new array; quantised GGUF blocks and packed floats come as their bytes (uint8).
+
+        Raises NotFoundError; FormatError and its kin for a damaged archive.
+        """
+        found = self._find(name)
+        if found.segment is None:
+            return np.empty(found.shape, tensors.numpy_dtype(found.dtype))
+        segment = self.index.segments[found.segment]
+        data = self._segment_bytes(found.segment, 0, segment.nbytes)
+        if segment.dtype not in DTYPES:
+            return data.reshape(*segment.shape[:-1], -1)
+        if found.strides is None:
+            return tensors.to_array(data, Spec(found.dtype, (found.shape,)))
+        return self._strided(name, data.view(tensors.numpy_dtype(found.dtype)), found)
+
+    def _strided(self, name: str, flat: NDArray[Any], found: _Tensor) -> NDArray[Any]:
+        assert found.strides is not None
+        last = found.start + sum((n - 1) * s for n, s in zip(found.shape, found.strides, strict=True))
+        if min(found.strides, default=0) < 0 or (0 not in found.shape and not 0 <= last < flat.size):
+            raise FormatError(f"{self.source.name}: tensor {name!r} reaches outside its storage")
+        steps = [s * flat.itemsize for s in found.strides]
+        view = np.lib.stride_tricks.as_strided(flat[found.start :], found.shape, steps, writeable=False)
+        return view.copy()
+
+    def rows(self, name: str, start: int, stop: int) -> NDArray[Any]:
+        """Rows [start, stop) along the first axis; decodes only what holds them."""
+        found = self._find(name)
+        if not found.shape or not 0 <= start <= stop <= found.shape[0]:
+            raise NotFoundError(f"{self.source.name}: tensor {name!r} of shape {found.shape} has no rows {start} to {stop}")
+        if found.segment is None or found.strides is not None or found.dtype not in DTYPES:
+            return self.tensor(name)[start:stop]
+        width = self.index.segments[found.segment].nbytes // found.shape[0]
+        data = self._segment_bytes(found.segment, start * width, (stop - start) * width)
+        return tensors.to_array(data, Spec(found.dtype, ((stop - start, *found.shape[1:]),)))
+
+    # --- whole files ---
+
+    def decode_files(self, put: Put, threads: int, progress: Progress | None = None) -> None:
+        """Decode everything once, hand it to `put` and check every file's digest. Raises FormatError and its kin."""
+        index, digests = self.index, Digests(self.index)
+        copies: dict[int, list[int]] = defaultdict(list)
+        for k, segment in enumerate(index.segments):
+            if segment.how == COPY:
+                copies[segment.copy_of].append(k)
+
+        def deliver(segment: int, start: int, data: NDArray[np.uint8]) -> None:
+            for k in (segment, *copies[segment]):
+                file, offset = self._places[k]
+                put(file, offset + start, data)
+
+        def work(number: int) -> int:
+            data, at = self._decode(number), 0
+            for piece in index.blocks[number].pieces:
+                part = data[at : at + piece.nbytes]
+                digests.add(piece.segment, piece.start, piece_hash(part))
+                deliver(piece.segment, piece.start, part)
+                at += piece.nbytes
+            return at
+
+        done, total = 0, sum(f.size for f in index.files)
+        for nbytes in ordered_map(work, range(len(index.blocks)), threads):
+            done += nbytes
+            if progress:
+                progress(min(done, total), total)
+        for k, segment in enumerate(index.segments):
+            self._deliver_rest(k, segment, digests, deliver)
+        for file in index.files:
+            if digests.of(file) != file.digest:
+                raise ChecksumError(f"{self.source.name}: {file.path} decodes to other bytes than were compressed")
+        if progress:
+            progress(total, total)
+
+    def _deliver_rest(
+        self, k: int, segment: Segment, digests: Digests, deliver: Callable[[int, int, NDArray[np.uint8]], None]
+    ) -> None:
+        if segment.kind == INLINE:
+            deliver(k, 0, np.frombuffer(segment.inline, np.uint8))
+        elif segment.how == BASE_EQUAL:
+            assert self._base is not None
+            digests.add(k, 0, range_hashes(self._base.source(segment.base_file), segment.base_offset, segment.nbytes))
+            for at in range(0, segment.nbytes, COMPARE_BYTES):
+                n = min(COMPARE_BYTES, segment.nbytes - at)
+                deliver(k, at, self._base_bytes(k, at, n))
+
+    # --- telling ---
+
+    @cached_property
+    def _block_bytes(self) -> list[int]:
+        """Decoded length of each block."""
+        return [sum(p.nbytes for p in b.pieces) for b in self.index.blocks]
+
+    def tensors(self) -> list[TensorInfo]:
+        """What `inspect` shows: one entry per named tensor."""
+        return [self._info(name, tensor) for name, tensor in self._names.items()]
+
+    def _info(self, name: str, tensor: _Tensor) -> TensorInfo:
+        path = self.index.files[tensor.file].path
+        if tensor.segment is None:
+            return TensorInfo(name, path, tensor.dtype, tensor.shape, "empty", 0, 0.0)
+        segment = self.index.segments[tensor.segment]
+        if segment.how == COPY:
+            twin = self.index.segments[segment.copy_of].name
+            return TensorInfo(name, path, tensor.dtype, tensor.shape, f"same as {twin}", segment.nbytes, 0.0)
+        if segment.how == BASE_EQUAL:
+            return TensorInfo(name, path, tensor.dtype, tensor.shape, "same as base", segment.nbytes, 0.0)
+        share, methods = 0.0, []
+        for number, _, piece in self._blocks_of[tensor.segment]:
+            block = self.index.blocks[number]
+            share += block.length * piece.nbytes / self._block_bytes[number]
+            methods.append(method_name(self.source.read(block.offset, min(1, block.length)).tobytes()))
+        codec = "+".join(dict.fromkeys(methods))
+        return TensorInfo(name, path, tensor.dtype, tensor.shape, codec, segment.nbytes, share)
+
+
