@@ -111,7 +111,9 @@ def main() -> None:
     warm = weights[:1000].astype(ml_dtypes.bfloat16).view(np.uint8)
     spec = Spec("BF16", ((warm.size // 2,),))
     decode_block(encode_block(warm, spec) or b"", spec)
-    print(f"{options.file}: {weights.size:,} weights, {options.rounds} rounds, medians, one thread, MB/s of raw bytes\n")
+    print(
+        f"{options.file}: {weights.size:,} weights; medians of {options.rounds} rounds, one thread; MB/s of raw bytes\n"
+    )
     print(f"{'':5}{'way':12}{'bytes':>12}{'saved %':>9}{'encode':>9}{'decode':>9}{'ratio enc':>11}{'ratio dec':>11}")
     for name, zipnn_name, kind in CASTS:
         raw = weights.astype(kind).view(np.uint8)

@@ -36,6 +36,7 @@ from typing import Any
 import tables
 from peers import DEFAULT, PEERS, Peer, Segment, version
 
+PREFIX = "netweight-bench-"  # a killed run leaves its folder; this tells whose it is
 DIFFERS = "other bytes came back"
 RESULTS = Path(__file__).parent / "results"
 
@@ -159,7 +160,7 @@ def measure(file: Path, peers: list[Peer], mode: str, threads: int, options: arg
 def prepared(file: Path, scratch: Path) -> Iterator[Job]:
     """A copy of the file in memory, under its own name, and an empty folder for outputs."""
     data = file.read_bytes()
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=scratch) as folder:
         copy = Path(folder) / file.name
         copy.write_bytes(data)
         outputs = Path(folder) / "out"

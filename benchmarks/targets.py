@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+PREFIX = "netweight-bench-"  # a killed run leaves its folder; this tells whose it is
 MEGABYTE, GIGABYTE = 10**6, 10**9
 ROWS, COLUMNS = 4096, 2048
 CHILD = "--child"
@@ -104,7 +105,7 @@ def access(large: Path) -> Iterator[Row]:
 
 def scaling(scratch: Path, efforts: list[str]) -> Iterator[Row]:
     """Speed on one thread and on two, taking turns, files in memory."""
-    with tempfile.TemporaryDirectory(dir=_memory_folder(scratch)) as folder:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=_memory_folder(scratch)) as folder:
         source = Path(folder) / "middle.safetensors"
         child("make", source, str(256 * MEGABYTE))
         for effort in efforts:
@@ -198,7 +199,7 @@ PARTS = ("startup", "scaling", "memory", "access")
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Every part that was asked for; the large file is made once."""
-    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=options.scratch) as folder:
         scratch = Path(folder)
         if "startup" in options.only:
             yield from startup(scratch)

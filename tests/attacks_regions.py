@@ -11,6 +11,7 @@ from math import prod
 from random import Random
 
 import numpy as np
+
 from netweight.source import BytesSource
 from netweight.spec import DTYPES, Spec
 from netweight.tensors import to_array

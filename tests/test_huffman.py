@@ -62,7 +62,8 @@ def decode(payload: NDArray[np.uint8], lengths: NDArray[np.uint8], n: int) -> tu
     assert hs.decode_table(lengths, table)
     out = np.full(n + 64, 0xA5, np.uint8)
     end = hs.decode_streams(payload, 0, n, table, lengths, out, 32)
-    assert (out[:32] == 0xA5).all() and (out[32 + n :] == 0xA5).all()
+    assert (out[:32] == 0xA5).all()
+    assert (out[32 + n :] == 0xA5).all()
     return end, out[32 : 32 + n]
 
 
@@ -85,11 +86,14 @@ def test_code_lengths_are_complete_limited_and_optimal(numbers: list[int]) -> No
     if used.sum() < 2:
         assert not lengths.any()
         return
-    assert (lengths[used] > 0).all() and not lengths[~used].any() and lengths.max() <= h.MAX_BITS
+    assert (lengths[used] > 0).all()
+    assert not lengths[~used].any()
+    assert lengths.max() <= h.MAX_BITS
     assert sum(Fraction(1, 1 << int(b)) for b in lengths[used]) == 1
     bits, best = int(counts @ lengths.astype(np.int64)), huffman_bits(counts)
     p = counts[used] / counts.sum()
-    assert bits >= best and bits >= float(-(np.log2(p) * counts[used]).sum()) * (1 - 1e-12)
+    assert bits >= best
+    assert bits >= float(-(np.log2(p) * counts[used]).sum()) * (1 - 1e-12)
     if lengths.max() < h.MAX_BITS:
         assert bits == best
 
@@ -145,7 +149,8 @@ def test_lengths_on_the_wire(runs: list[tuple[int, int]]) -> None:
     end = h.write_lengths(lengths, out, 3)
     assert end - 3 <= 128
     back = np.zeros(256, np.uint8)
-    assert h.read_lengths(out[:end], 3, back) == end and (back == lengths).all()
+    assert h.read_lengths(out[:end], 3, back) == end
+    assert (back == lengths).all()
     assert all(h.read_lengths(out[:cut], 3, back) == h.BAD for cut in range(3, end))
 
 
@@ -167,7 +172,9 @@ def test_decode_table_matches_bit_by_bit_decoding(spread: float) -> None:
     words, table = np.zeros(256, np.uint32), np.zeros(hs.TABLE_SIZE, np.uint64)
     h.code_words(lengths, words)
     assert hs.decode_table(lengths, table)
-    symbol_of = {format(int(w) >> 8, f"0{int(b)}b"): s for s, (w, b) in enumerate(zip(words, lengths, strict=True)) if b}
+    symbol_of = {
+        format(int(w) >> 8, f"0{int(b)}b"): s for s, (w, b) in enumerate(zip(words, lengths, strict=True)) if b
+    }
     for index in range(0, 1 << h.MAX_BITS, 7):
         bits, symbols, used, start = format(index, f"0{h.MAX_BITS}b"), [], 0, 0
         for end in range(1, h.MAX_BITS + 1):
@@ -175,7 +182,8 @@ def test_decode_table_matches_bit_by_bit_decoding(spread: float) -> None:
                 symbols.append(symbol_of[bits[start:end]])
                 used = start = end
         entry = int(table[(1 << h.MAX_BITS) + index])
-        assert entry & 255 == used and entry >> 56 == len(symbols)
+        assert entry & 255 == used
+        assert entry >> 56 == len(symbols)
         assert list((entry >> 8).to_bytes(8, "little")[: len(symbols)]) == symbols
 
 
@@ -187,7 +195,8 @@ def test_streams_round_trip(n: int, spread: float) -> None:
     for pairs in (True, False):
         payload, lengths = encode(data, pairs)
         end, back = decode(payload, lengths, n)
-        assert end == payload.size and (back == data).all()
+        assert end == payload.size
+        assert (back == data).all()
 
 
 def test_streams_have_equal_lengths_where_the_data_changes() -> None:
@@ -206,7 +215,8 @@ def test_every_flipped_byte_of_the_streams_is_bounded() -> None:
         hurt = payload.copy()
         hurt[at] ^= 0x55
         end, back = decode(hurt, lengths, data.size)
-        assert end in (h.BAD, payload.size) and back.size == data.size
+        assert end in (h.BAD, payload.size)
+        assert back.size == data.size
         refused += end == h.BAD
     assert refused > 30  # header bytes and whatever throws a stream out of step until its end
     assert all(decode(payload[:cut], lengths, data.size)[0] == h.BAD for cut in range(payload.size))

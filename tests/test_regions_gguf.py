@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from attacks_regions import assert_sound, gguf_file, gguf_text, layout_of, seeds
 from netweight.weights.regions import gguf as finder
 from netweight.weights.regions.blocks import BLOCK_TYPES
@@ -60,8 +61,8 @@ def written(path: Path, alignment: int | None = None) -> tuple[bytes, dict[str, 
         array = gguf.quants.quantize(rng.normal(size=(3, 2, 64)).astype(np.float32), gguf.GGMLQuantizationType[name])
         writer.add_tensor(f"quantised.{name}", array, raw_dtype=gguf.GGMLQuantizationType[name])
         tensors[f"quantised.{name}"] = name, array
-    for dtype, ours in ((np.float32, "F32"), (np.float16, "F16"), (np.int8, "I8"), (np.int64, "I64"), (np.float64, "F64")):
-        array = rng.integers(-9, 9, (5, 7)).astype(dtype)
+    for ours, code in {"F32": "f4", "F16": "f2", "I8": "i1", "I64": "i8", "F64": "f8"}.items():
+        array = rng.integers(-9, 9, (5, 7)).astype(code)
         writer.add_tensor(f"plain.{ours}", array)
         tensors[f"plain.{ours}"] = ours, array
     writer.write_header_to_file()

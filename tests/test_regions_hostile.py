@@ -9,13 +9,14 @@ from random import Random
 
 import numpy as np
 import pytest
-from attacks_regions import assert_sound, layout_of, mutate, seeds, truncations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from attacks_regions import assert_sound, layout_of, mutate, seeds, truncations
 from netweight.errors import InputChangedError
 from netweight.source import BytesSource, FileSource
 from netweight.weights.regions import Layout, Region, View, checked, find
-from numpy.typing import NDArray
 
 SEEDS = seeds()
 NAMES = pytest.mark.parametrize("name", list(SEEDS))
@@ -135,5 +136,6 @@ def test_checked_passes_sound_layouts() -> None:
 
 
 def test_finding_imports_no_framework() -> None:
-    code = "import sys, netweight.weights.regions; print({'torch', 'onnx', 'gguf', 'safetensors', 'numba'} & {*sys.modules})"
+    heavy = "{'torch', 'onnx', 'gguf', 'safetensors', 'numba'}"
+    code = f"import sys, netweight.weights.regions; print({heavy} & {{*sys.modules}})"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

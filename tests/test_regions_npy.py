@@ -9,6 +9,7 @@ import zipfile
 import ml_dtypes
 import numpy as np
 import pytest
+
 from attacks_regions import arrays_of, assert_sound, layout_of, torch_zip
 from netweight.weights.regions import zips
 
@@ -26,7 +27,8 @@ def npz(deflate: bool = False, **arrays: np.ndarray) -> bytes:
 
 
 def header(text: str, data: bytes = b"", version: int = 1) -> bytes:
-    return b"\x93NUMPY" + bytes([version, 0]) + struct.pack("<H" if version == 1 else "<I", len(text)) + text.encode() + data
+    length = struct.pack("<H" if version == 1 else "<I", len(text))
+    return b"\x93NUMPY" + bytes([version, 0]) + length + text.encode() + data
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
@@ -72,13 +74,21 @@ def test_npy_versions(version: int) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        header(GOOD, bytes(7)), header(GOOD.replace("2", "99999999999999999999"), bytes(8)), header(GOOD, bytes(8), 4),
-        header(GOOD.replace("2", "__import__('os').system('true')"), bytes(8)), header("[" * 9000), header(""), header(" " * 9000),
-        header(GOOD.replace("2", "-2"), bytes(8)), header(GOOD.replace("2", "4611686018427387904, 4"), bytes(8)),
-        header("{'descr': '<f4', 'descr': '<f4', 'shape': (2,), }", bytes(8)), header(GOOD)[:40], b"\x93NUMPY\x01\x00\xff\xff",
+        header(GOOD, bytes(7)),
+        header(GOOD, bytes(8), version=4),
+        header(GOOD.replace("2", "9" * 20), bytes(8)),
+        header(GOOD.replace("2", "4611686018427387904, 4"), bytes(8)),
+        header(GOOD.replace("2", "-2"), bytes(8)),
         header(GOOD.replace("2,", "1," * 65), bytes(8)),
+        header(GOOD.replace("2", "__import__('os').system('true')"), bytes(8)),
+        header("{'descr': '<f4', 'descr': '<f4', 'shape': (2,), }", bytes(8)),
+        header("[" * 9000),
+        header(" " * 9000),
+        header(""),
+        header(GOOD)[:40],
+        b"\x93NUMPY\x01\x00\xff\xff",
     ],
-)  # fmt: skip
+)
 def test_lying_npy_is_one_gap_with_a_problem(data: bytes) -> None:
     layout = layout_of(data)
     assert (layout.format, layout.regions) == ("npy", ())
@@ -86,7 +96,8 @@ def test_lying_npy_is_one_gap_with_a_problem(data: bytes) -> None:
 
 
 def test_npz_agrees_with_numpy() -> None:
-    arrays = {"w": np.arange(6.0).reshape(2, 3), "f": np.asfortranarray(np.arange(6).reshape(2, 3)), "e": np.zeros((0, 2))}
+    matrix = np.arange(6.0).reshape(2, 3)
+    arrays = {"w": matrix, "f": np.asfortranarray(matrix), "e": np.zeros((0, 2))}
     data = npz(**arrays)
     layout = layout_of(data)
     assert_sound(layout, len(data))
@@ -95,7 +106,6 @@ def test_npz_agrees_with_numpy() -> None:
     assert found.keys() == arrays.keys()
     for name, array in np.load(io.BytesIO(data)).items():
         np.testing.assert_array_equal(found[name], array)
-    assert layout_of(npz(deflate=True, **arrays)) == layout_of(npz(deflate=True, **arrays))
     assert layout_of(npz(deflate=True, **arrays)).regions == ()
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from attacks_regions import arrays_of, assert_sound, layout_of, onnx_file, proto
 from netweight.errors import FormatError
 from netweight.source import BytesSource
-from netweight.weights.regions import external_regions
-from netweight.weights.regions import protobuf
+from netweight.weights.regions import external_regions, protobuf
 
 RAW = np.arange(6, dtype=np.float32).tobytes()
 
@@ -74,9 +74,8 @@ def test_external_data(tmp_path: Path) -> None:
 
     arrays = {"a": np.arange(300, dtype=np.float32).reshape(3, 100), "b": np.arange(500, dtype=np.float16)}
     graph = helper.make_graph([], "g", [], [], [numpy_helper.from_array(a, n) for n, a in arrays.items()])
-    onnx.save_model(
-        helper.make_model(graph), tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0
-    )
+    options = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save_model(helper.make_model(graph), tmp_path / "m.onnx", **options)
     data = (tmp_path / "m.onnx").read_bytes()
     assert layout_of(data).regions == ()
     assert layout_of(data).format == "onnx"

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import safetensors.numpy
+
 from attacks_regions import arrays_of, assert_sound, layout_of, safetensors_file
 
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
@@ -113,7 +114,7 @@ def test_a_header_of_brackets_is_refused_before_it_is_parsed() -> None:
     start = time.perf_counter()
     layout = layout_of(safetensors_file(b'{"a":[' + b"[]," * 6_500_000 + b"[]]}"))
     assert "far more items" in layout.problem
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 10
 
 
 def test_a_hundred_thousand_tiny_tensors_are_quick() -> None:
@@ -126,4 +127,4 @@ def test_a_hundred_thousand_tiny_tensors_are_quick() -> None:
     layout = layout_of(data)
     seconds = time.perf_counter() - start
     assert len(layout.regions) == 100_000
-    assert seconds < 5  # about 0.6 s on a quiet core
+    assert seconds < 15  # under 1 s on a quiet core

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from netweight.errors import FormatError, NotFoundError
 from netweight.weights.regions import shards
 
@@ -34,7 +35,20 @@ def test_other_files_have_no_shards(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x.safetensors", "/etc/passwd", "sub/../../x", "..", ".", "", "a\\..\\x", "C:x", "a\0b", "a\nb", "folder", "x" * 5000],
+    [
+        "../x.safetensors",
+        "/etc/passwd",
+        "sub/../../x",
+        "..",
+        ".",
+        "",
+        "a\\..\\x",
+        "C:x",
+        "a\0b",
+        "a\nb",
+        "folder",
+        "x" * 5000,
+    ],
 )
 def test_names_that_leave_the_folder_are_refused_by_entry(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "model"
@@ -78,7 +92,8 @@ def test_missing_shards_and_indexes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "3", "{}", '{"weight_map": []}', '{"weight_map": {"a": 3}}', "[" * 100_000, "1" * 5000, "\xff"]
+    "content",
+    ["", "{", "[]", "3", "{}", '{"weight_map": []}', '{"weight_map": {"a": 3}}', "[" * 100_000, "1" * 5000, "\xff"],
 )
 def test_indexes_that_are_none(tmp_path: Path, content: str) -> None:
     path = tmp_path / "model.safetensors.index.json"

@@ -35,8 +35,18 @@ Results go to standard output, everything else to standard error.
 """
 
 
+class _PipeClosedError(Exception):
+    """Whoever read our output went away; click would turn a BrokenPipeError into exit code 1."""
+
+
 class Verbs(click.Group):
     """Lists verbs by name and imports one when it is run or asked for its help."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _PipeClosedError from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(_VERBS)
@@ -84,7 +94,7 @@ def _run(arguments: list[str] | None) -> int:
         code = _invoke(arguments)
         sys.stdout.flush()
         return code
-    except BrokenPipeError:
+    except (BrokenPipeError, _PipeClosedError):
         _silence_stdout()
         return PIPE
     except (KeyboardInterrupt, click.Abort):

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
+from ..errors import OutputError
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -24,8 +26,13 @@ _PIPE_WIDTH: Final = 200
 
 
 def result(text: str, *, to_stderr: bool = False) -> None:
-    """A line or a table of the result."""
-    click.echo(text, err=to_stderr)
+    """A line or a table of the result. Raises OutputError when it can't be written."""
+    try:
+        click.echo(text, err=to_stderr)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: can't be written: {error.strerror}") from None
 
 
 def note(text: str) -> None:
@@ -43,7 +50,7 @@ def notes(texts: Iterable[str]) -> None:
 
 def emit_json(data: dict[str, Any], *, to_stderr: bool = False) -> None:
     """One JSON object (infinities and NaN have no place in JSON and never occur)."""
-    click.echo(json.dumps(data, indent=2, allow_nan=False), err=to_stderr)
+    result(json.dumps(data, indent=2, allow_nan=False), to_stderr=to_stderr)
 
 
 def width() -> int:

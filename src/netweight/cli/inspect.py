@@ -18,7 +18,7 @@ def command(path: str, base: str | None, no_bound: bool, as_json: bool) -> None:
     The bound is the tensor's order-0 entropy, a figure without bytes; "above" is the distance to it (below zero where
     the code knows more than a histogram).
     """
-    from ..report import tables
+    from ..report import texts
     from ..weights.inspection import inspect
 
     with console.ProgressShow() as show:
@@ -27,4 +27,4 @@ def command(path: str, base: str | None, no_bound: bool, as_json: bool) -> None:
     if as_json:
         console.emit_json(inspection.to_dict())
     else:
-        console.result(tables.inspection_text(inspection, console.width()))
+        console.result(texts.inspection_text(inspection, console.width()))

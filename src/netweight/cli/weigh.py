@@ -41,7 +41,7 @@ def command(
 
     Every row is encoded, decoded and compared byte for byte. The order-0 bound is printed beside them: it has no bytes.
     """
-    from ..report import files, tables
+    from ..report import files, texts
     from ..weights.ladder import chosen_codes, weigh_file
 
     codes = chosen_codes(codecs, efforts)
@@ -52,4 +52,4 @@ def command(
     if as_json:
         console.emit_json(weighing.to_dict())
     else:
-        console.result(tables.ladder_text(weighing, console.width()))
+        console.result(texts.ladder_text(weighing, console.width()))

@@ -1,11 +1,11 @@
 """Canonical length-limited Huffman codes of bytes: counting, code lengths, code words, and the lengths on the wire.
 
-Codes are at most `MAX_BITS` long and optimal under that limit (package-merge: Larmore and Hirschberg, "A fast algorithm for
-optimal length-limited Huffman codes", 1990). They are canonical, so a code on the wire is 256 lengths, written in nibbles
-with run lengths. huffman_streams.py codes bytes with them.
+Codes are at most `MAX_BITS` long and optimal under that limit (package-merge: Larmore and Hirschberg, "A fast algorithm
+for optimal length-limited Huffman codes", 1990). They are canonical, so a code on the wire is 256 lengths, written in
+nibbles with run lengths. huffman_streams.py codes bytes with them.
 
-Everything here is a numba kernel (`nogil`); arrays are one-dimensional and contiguous. Kernels that read a payload bound
-every access by its length and return `BAD` instead of raising.
+Everything here is a numba kernel (`nogil`); arrays are one-dimensional and contiguous. Kernels that read a payload
+bound every access by its length and return `BAD` instead of raising.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def histogram(data, start, n, counts, work):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _sorted_symbols(counts, keys):  # type: ignore[no-untyped-def]
-    """count << 8 | symbol of all symbols that occur, ascending, into keys (int64[256]); returns how many."""
+    """Ascending count << 8 | symbol of all symbols that occur, into keys (int64[256]); returns how many."""
     n = 0
     for s in range(256):
         if counts[s] > 0:
@@ -64,8 +64,8 @@ def code_lengths(counts, lengths, work):  # type: ignore[no-untyped-def]
     """Optimal code lengths up to MAX_BITS for counts (int64[256]) into lengths (uint8[256]); 0 for what doesn't occur.
 
     Package-merge: level by level, the sorted symbols merge with the packages (pairs) of the level below; a symbol is as
-    long as it is often among the first 2n - 2 of the top level. `work` is int64[2048]. Returns the number of symbols; with
-    fewer than two there is no code and all lengths are 0.
+    long as it is often among the first 2n - 2 of the top level. `work` is int64[2048]. Returns the number of symbols;
+    with fewer than two there is no code and all lengths are 0.
     """
     keys, flags, lower, upper = work[:256], work[256:1024].view(np.uint8), work[1024:1536], work[1536:2048]
     lengths[:] = 0
@@ -87,9 +87,9 @@ def code_lengths(counts, lengths, work):  # type: ignore[no-untyped-def]
                 upper[k] = weight
                 package += 1
         lower, upper = upper, lower
-    taken = 2 * n - 2
+    taken = np.int64(2 * n - 2)
     for level in range(MAX_BITS - 1, -1, -1):
-        items = 0
+        items = np.int64(0)
         for k in range(taken):
             items += np.int64(flags[level * 512 + k])
         for k in range(items):
@@ -107,17 +107,16 @@ def canonical_order(lengths, symbols):  # type: ignore[no-untyped-def]
     place = np.zeros(MAX_BITS + 2, np.int64)
     for s in range(256):
         place[lengths[s]] += 1
-    n, code = 0, 0
+    n, code = np.int64(0), np.int64(0)
     for bits in range(1, MAX_BITS + 1):
         code = 2 * code + place[bits]
         if code > 1 << bits:
             return BAD
         place[bits], n = n, n + place[bits]
     for s in range(256):
-        bits = np.int64(lengths[s])
-        if bits:
-            symbols[place[bits]] = s
-            place[bits] += 1
+        if lengths[s]:
+            symbols[place[lengths[s]]] = s
+            place[lengths[s]] += 1
     return n if code == 1 << MAX_BITS else BAD
 
 
@@ -125,7 +124,7 @@ def canonical_order(lengths, symbols):  # type: ignore[no-untyped-def]
 def code_words(lengths, words):  # type: ignore[no-untyped-def]
     """Canonical codes of lengths (uint8[256], a complete code) into words (uint32[256]), each code << 8 | length."""
     symbols = np.empty(256, np.int64)
-    code, bits = 0, 0
+    code, bits = np.int64(0), np.int64(0)
     for i in range(canonical_order(lengths, symbols)):
         longer = np.int64(lengths[symbols[i]])
         code, bits = code << (longer - bits), longer
@@ -139,12 +138,12 @@ def write_lengths(lengths, out, at):  # type: ignore[no-untyped-def]
 
     0..12 a length; 13, r: r + 2 zeros; 14, r: the last length r + 2 times more; 15, r, q: 16 q + r + 18 zeros.
     """
-    half, s = 2 * at, 0
+    half, s = 2 * at, np.int64(0)
     while s < 256:
-        value, run = np.int64(lengths[s]), 1
+        value, run = np.int64(lengths[s]), np.int64(1)
         while s + run < 256 and lengths[s + run] == value:
             run += 1
-        nibbles, used, step = value, 1, 1
+        nibbles, used, step = value, 1, np.int64(1)
         if value == 0 and run >= 18:
             step = run
             nibbles, used = _MANY_ZEROS | (run - 18) << 4, 3
@@ -152,7 +151,7 @@ def write_lengths(lengths, out, at):  # type: ignore[no-untyped-def]
             step = run
             nibbles, used = _ZEROS | (run - 2) << 4, 2
         elif s > 0 and value == lengths[s - 1] and run >= 2:
-            step = min(run, 17)
+            step = run if run < 17 else np.int64(17)
             nibbles, used = _REPEAT | (step - 2) << 4, 2
         for _ in range(used):
             if half & 1:
@@ -173,12 +172,12 @@ def read_lengths(payload, at, lengths):  # type: ignore[no-untyped-def]
             return BAD
         nibble = (payload[half >> 1] >> (4 * (half & 1))) & 15
         half += 1
-        run = 1
+        run = np.int64(1)
         if nibble > MAX_BITS:
             used = 2 if nibble == _MANY_ZEROS else 1
             if half + used > end:
                 return BAD
-            run = 18 if nibble == _MANY_ZEROS else 2
+            run = np.int64(18 if nibble == _MANY_ZEROS else 2)
             for k in range(used):
                 run += np.int64((payload[half >> 1] >> (4 * (half & 1))) & 15) << (4 * k)
                 half += 1

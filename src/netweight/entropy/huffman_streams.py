@@ -2,8 +2,8 @@
 
 A decode table has one uint64 for every `MAX_BITS` bits that may come next: low byte the number of bits of all whole
 codes in them (at most six codes), bytes 1 to 6 their symbols, top byte how many. One look-up stores eight bytes
-unaligned and moves on by the count, so there's no branch per symbol, and one refill of 57 bits feeds four look-ups. Four
-independent streams hide the latency. An encoder looks up two symbols at a time.
+unaligned and moves on by the count, so there's no branch per symbol, and one refill of 57 bits feeds four look-ups.
+Four independent streams hide the latency. An encoder looks up two symbols at a time.
 
 Bits go from the high end of each byte down. Everything here is a numba kernel (`nogil`); arrays are one-dimensional and
 contiguous. Indices into tables are unsigned, since numba would test signed ones for being negative.
@@ -17,7 +17,7 @@ import numpy as np
 from numba import njit
 
 from .huffman import BAD, MAX_BITS, canonical_order
-from .memory import load16, load64_big, store16, store64, store64_big
+from .memory import load16, load32, load64_big, store16, store64, store64_big
 
 TABLE_SIZE: Final = 2 << MAX_BITS
 """uint64 entries of a decode table: tables for 0, 1, ... MAX_BITS bits, the one for k bits at [2^k, 2^(k+1))."""
@@ -39,8 +39,8 @@ _OUTER_BYTES: Final = np.uint64(0xFF00_0000_0000_00FF)
 def decode_table(lengths, table):  # type: ignore[no-untyped-def]
     """The table of the code with lengths (uint8[256]) into table (uint64[TABLE_SIZE]); whether the code is complete.
 
-    The table for k bits is, symbol by symbol in canonical order, the symbol put before each entry of the table for the bits
-    that are left; where no code is short enough it is 0. Tables that no other table needs are skipped.
+    The table for k bits is, symbol by symbol in canonical order, the symbol put before each entry of the table for the
+    bits that are left; where no code is short enough it is 0. Tables that no other table needs are skipped.
     """
     symbols = np.empty(256, np.int64)
     n = canonical_order(lengths, symbols)
@@ -51,7 +51,7 @@ def decode_table(lengths, table):  # type: ignore[no-untyped-def]
     for k in range(1, MAX_BITS + 1):
         if MAX_BITS - shortest < k < MAX_BITS:
             continue
-        to, end = 1 << k, 2 << k
+        to, end = np.int64(1) << k, np.int64(2) << k
         for i in range(n):
             s = symbols[i]
             bits = np.int64(lengths[s])
@@ -123,9 +123,9 @@ def _flush(buffer, filled, out, at):  # type: ignore[no-untyped-def]
 def encode_streams(data, start, n, words, pairs, use_pairs, bits, out, at):  # type: ignore[no-untyped-def]
     """Code data[start : start + n] (n <= MAX_SYMBOLS) as four streams at out[at:]; returns the end.
 
-    `words` and `pairs` are the code's, `bits` its exact length in bits for these symbols. Streams are cut where the bits,
-    not the symbols, are a quarter each, so that all four take a decoder the same number of look-ups.
-    Needs room for STREAM_HEADER + bits / 8 + 4 bytes and 8 more.
+    `words` and `pairs` are the code's, `bits` its exact length in bits for these symbols. Streams are cut where the
+    bits, not the symbols, are a quarter each, so that all four take a decoder the same number of look-ups. Needs
+    room for STREAM_HEADER + bits / 8 + 4 bytes and 8 more.
     """
     first = at + STREAM_HEADER
     i, end, to = start, start + n, first
@@ -141,9 +141,11 @@ def encode_streams(data, start, n, words, pairs, use_pairs, bits, out, at):  # t
                     filled, to = _flush(buffer, filled, out, to)
             else:
                 for k in range(i, i + _CHUNK, 4):
-                    low = _join(_U(words[data[k]]), _U(words[data[k + 1]]))
-                    high = _join(_U(words[data[k + 2]]), _U(words[data[k + 3]]))
-                    buffer, filled = _append(buffer, filled, _join(low, high))
+                    four = _U(load32(data, k))
+                    low = _join(_U(words[four & _U(255)]), _U(words[(four >> _U(8)) & _U(255)]))
+                    high = _join(_U(words[(four >> _U(16)) & _U(255)]), _U(words[four >> _U(24)]))
+                    buffer, filled = _append(buffer, filled, low)
+                    buffer, filled = _append(buffer, filled, high)
                     filled, to = _flush(buffer, filled, out, to)
             i += _CHUNK
         while i < end and to < limit:
@@ -173,10 +175,10 @@ def _refill(payload, position):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def decode_streams(payload, at, n, table, lengths, out, start):  # type: ignore[no-untyped-def]
-    """The inverse of `encode_streams`: n <= MAX_SYMBOLS symbols to out[start : start + n]; the end in the payload, or BAD.
+    """The inverse of `encode_streams`: n <= MAX_SYMBOLS symbols to out[start : start + n]; the end of it, or BAD.
 
-    `table` and `lengths` are those of one complete code. Writes nothing outside its n bytes and reads nothing outside the
-    payload, whatever that holds; each stream must end in the byte that the header says.
+    `table` and `lengths` are those of one complete code. Writes nothing outside its n bytes and reads nothing outside
+    the payload, whatever that holds; each stream must end in the byte that the header says.
     """
     if at + STREAM_HEADER > len(payload):
         return BAD
@@ -195,8 +197,8 @@ def decode_streams(payload, at, n, table, lengths, out, start):  # type: ignore[
     p0, p1, p2, p3 = 8 * (at + STREAM_HEADER), 8 * f0, 8 * f1, 8 * f2
     last = 8 * (len(payload) - 8)  # no refill beyond
     while True:
-        room = min(min(e0 - o0, e1 - o1), min(e2 - o2, e3 - o3)) - (8 - _MOST)
-        rounds = min(room // (_MOST * _LOOKUPS), (last - max(max(p0, p1), max(p2, p3))) // (MAX_BITS * _LOOKUPS))
+        room = min(e0 - o0, e1 - o1, e2 - o2, e3 - o3) - (8 - _MOST)
+        rounds = min(room // (_MOST * _LOOKUPS), (last - max(p0, p1, p2, p3)) // (MAX_BITS * _LOOKUPS))
         if rounds <= 0:
             break
         for _ in range(rounds):
@@ -220,7 +222,7 @@ def decode_streams(payload, at, n, table, lengths, out, start):  # type: ignore[
 
 @njit(nogil=True, cache=True)
 def _finish(payload, position, last_byte, full, lengths, out, at, end):  # type: ignore[no-untyped-def]
-    """Decode out[at:end] from bit `position` on, one look-up at a time; whether the stream ends before byte `last_byte`."""
+    """Decode out[at:end] from bit `position` on, look-up by look-up; whether that ends just before `last_byte`."""
     while at < end:
         byte = position >> 3
         if byte >= last_byte:

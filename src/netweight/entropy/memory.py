@@ -1,7 +1,10 @@
 """Unaligned little- and big-endian loads and stores on uint8 arrays, for use inside numba kernels.
 
-Numba indexes a uint8 array one byte at a time; bit readers, bit writers and byte shuffles want whole words. Each of these
-compiles to one or two machine instructions and checks nothing: the caller guarantees 0 <= at <= len(array) - width.
+Numba indexes a uint8 array one byte at a time; bit readers, bit writers and byte shuffles want whole words. Each of
+these compiles to one or two machine instructions and checks nothing: the caller guarantees
+0 <= at <= len(array) - width in bytes.
+
+    loadN(array, at) -> uintN         storeN(array, at, value)         ..._big: the first byte is the highest
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
@@ -26,7 +29,7 @@ def _is_bytes(array: Any) -> bool:
 
 
 def _loader(bits: int, swap: bool) -> Callable[..., Any]:
-    def load(typing_context: Any, array: Any, at: Any) -> Any:
+    def load(_typing_context: Any, array: Any, at: Any) -> Any:
         if not _is_bytes(array) or not isinstance(at, types.Integer):
             return None
         kind = getattr(types, f"uint{bits}")
@@ -41,7 +44,7 @@ def _loader(bits: int, swap: bool) -> Callable[..., Any]:
 
 
 def _storer(bits: int, swap: bool) -> Callable[..., Any]:
-    def store(typing_context: Any, array: Any, at: Any, value: Any) -> Any:
+    def store(_typing_context: Any, array: Any, at: Any, value: Any) -> Any:
         if not _is_bytes(array) or not array.mutable or not isinstance(value, types.Integer):
             return None
         kind = getattr(types, f"uint{bits}")
@@ -57,11 +60,11 @@ def _storer(bits: int, swap: bool) -> Callable[..., Any]:
     return store
 
 
-load16 = intrinsic(_loader(16, swap=False))
-load32 = intrinsic(_loader(32, swap=False))
-load64 = intrinsic(_loader(64, swap=False))
-load64_big = intrinsic(_loader(64, swap=True))
-store16 = intrinsic(_storer(16, swap=False))
-store32 = intrinsic(_storer(32, swap=False))
-store64 = intrinsic(_storer(64, swap=False))
-store64_big = intrinsic(_storer(64, swap=True))
+load16: Any = intrinsic(_loader(16, swap=False))
+load32: Any = intrinsic(_loader(32, swap=False))
+load64: Any = intrinsic(_loader(64, swap=False))
+load64_big: Any = intrinsic(_loader(64, swap=True))
+store16: Any = intrinsic(_storer(16, swap=False))
+store32: Any = intrinsic(_storer(32, swap=False))
+store64: Any = intrinsic(_storer(64, swap=False))
+store64_big: Any = intrinsic(_storer(64, swap=True))

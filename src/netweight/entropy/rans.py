@@ -70,10 +70,10 @@ def _encode_span(symbols, contexts, table, inverses, scale, words, states, p, be
 
 
 @njit(nogil=True, cache=True)
-def _decode_bulk(words, contexts, slots, table, scale, states, out):  # type: ignore[no-untyped-def]
-    """Decode whole groups of 32 while 32 words are left; (symbols decoded, words read)."""
+def _decode_bulk(words, contexts, slots, table, scale, states, out, p):  # type: ignore[no-untyped-def]
+    """Decode whole groups of 32 from word p on while 32 words are left; (symbols decoded, words read in all)."""
     mask, shift, wide = U32((1 << scale) - 1), U32(scale), U64(scale)
-    n, p, i = U64(out.size), U64(0), U64(0)
+    n, p, i = U64(out.size), U64(p), U64(0)
     limit = U64(words.size)
     while i + U64(32) <= n and p + U64(32) <= limit:
         for k in range(32):
@@ -139,41 +139,61 @@ def _inverses(frequencies: NDArray[np.uint16]) -> NDArray[np.float64]:
 
 
 def encode(symbols: NDArray[np.uint8], contexts: NDArray[np.uint8], frequencies: NDArray[np.uint16], scale: int) -> NDArray[np.uint8]:
-    """Code `symbols` (uint8 [n]) where symbol i has frequency `frequencies[contexts[i] * 256 + symbols[i]]` of 2^scale.
+    """Code `symbols` (uint8 [n] or [steps, n]): symbol i has frequency `frequencies[contexts[i] * 256 + symbols[i]]` of 2^scale.
 
-    `frequencies` is uint16 [contexts * 256]; each context sums to 2^scale (scale <= 14) and no coded symbol has 0.
+    `frequencies` is uint16 [contexts * 256]; each context sums to 2^scale (scale <= 14) and no coded symbol has 0. Steps can be
+    decoded one after the other, each with contexts that follow from those before.
     """
+    rows, columns = np.atleast_2d(symbols), np.atleast_2d(contexts)
     lanes = lanes_for(symbols.size)
     states = np.full(lanes, _LOW, np.uint32)
     words = np.empty(symbols.size + 1 + 2 * lanes, np.uint16)
-    args = (symbols, contexts, _table(frequencies), _inverses(frequencies), scale, words, states)
-    bulk = symbols.size // 32 * 32 if lanes == 32 else 0
-    first = _encode_span(*args, words.size, bulk)
-    if bulk:
-        first = _encode_bulk(*args, first)
+    table, inverses, first = _table(frequencies), _inverses(frequencies), words.size
+    bulk = rows.shape[1] // 32 * 32 if lanes == 32 else 0
+    for row, column in zip(rows[::-1], columns[::-1], strict=True):
+        args = (row, column, table, inverses, scale, words, states)
+        first = _encode_span(*args, first, bulk)
+        if bulk:
+            first = _encode_bulk(*args, first)
     words[first - 2 * lanes : first] = states.view(np.uint16)
     return words[first - 2 * lanes :].view(np.uint8)
+
+
+class Decoder:
+    """Takes the steps of one stream in turn. The caller guarantees valid tables. Raises FormatError."""
+
+    def __init__(self, payload: bytes | memoryview, count: int, frequencies: NDArray[np.uint16], scale: int) -> None:
+        source = Reader(payload, "rANS stream")
+        self._states = source.array(lanes_for(count), "<u4").astype(np.uint32)
+        if source.remaining % 2:
+            raise FormatError("rANS stream: odd length")
+        self._words = np.frombuffer(source.raw(source.remaining), "<u2")
+        self._slots = np.empty((frequencies.size >> 8) << scale, np.uint8)
+        _slots(frequencies, scale, self._slots)
+        self._table, self._scale, self._used = _table(frequencies), scale, 0
+
+    def step(self, contexts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The next symbols (uint8 [n]); `count` of the constructor is the total over all steps."""
+        out, done = np.empty(contexts.size, np.uint8), 0
+        args = (self._words, contexts, self._slots, self._table, self._scale, self._states, out)
+        if self._states.size == 32:
+            done, self._used = _decode_bulk(*args, self._used)
+        self._used = _decode_span(*args, done, self._used)
+        if self._used < 0:
+            raise TruncatedError("rANS stream: ends early")
+        return out
+
+    def end(self) -> None:
+        """Raises FormatError unless all is read and every state is back where the encoder began."""
+        if self._used != self._words.size or not bool((self._states == _LOW).all()):
+            raise FormatError("rANS stream: doesn't end where it should")
 
 
 def decode(
     payload: bytes | memoryview, contexts: NDArray[np.uint8], frequencies: NDArray[np.uint16], scale: int
 ) -> NDArray[np.uint8]:
-    """The inverse of `encode`; the contexts give the length. The caller guarantees valid tables. Raises FormatError."""
-    lanes = lanes_for(contexts.size)
-    source = Reader(payload, "rANS stream")
-    states = source.array(lanes, "<u4")
-    if source.remaining % 2:
-        raise FormatError("rANS stream: odd length")
-    words = np.frombuffer(source.raw(source.remaining), "<u2")
-    slots = np.empty((frequencies.size >> 8) << scale, np.uint8)
-    _slots(frequencies, scale, slots)
-    out = np.empty(contexts.size, np.uint8)
-    table, done, used = _table(frequencies), 0, 0
-    if lanes == 32:
-        done, used = _decode_bulk(words, contexts, slots, table, scale, states, out)
-    used = _decode_span(words, contexts, slots, table, scale, states, out, done, used)
-    if used < 0:
-        raise TruncatedError("rANS stream: ends early")
-    if used != words.size or not bool((states == _LOW).all()):
-        raise FormatError("rANS stream: doesn't end where it should")
+    """The inverse of `encode` in one step; the contexts give the length. Raises FormatError."""
+    decoder = Decoder(payload, contexts.size, frequencies, scale)
+    out = decoder.step(contexts)
+    decoder.end()
     return out

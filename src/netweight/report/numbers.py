@@ -56,6 +56,8 @@ def saved(original: int, coded: int) -> str:
 def percent(share: float) -> str:
     """A share of one in percent. What isn't quite all or nothing is never rounded to look so."""
     value = 100 * share + 0.0
+    if 99.9995 <= value < 100 or 0 < value < 0.0005:
+        return "> 99.999 %" if value > 1 else "< 0.001 %"
     return f"{value:.3f} %" if 99.95 <= value < 100 or 0 < abs(value) < 0.05 else f"{value:.1f} %"
 
 

@@ -12,7 +12,7 @@ from ..data import demo_accuracy, demo_network
 from ..weights.archive import ArchiveReceipt, compress_file, decompress_file, load_file
 from ..weights.bench import Progress
 from ..weights.ladder import Weighing, weigh_file
-from . import numbers, tables
+from . import layout, numbers, tables
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def text(story: Story, width: int) -> str:
         [
             "A small network that reads handwritten digits ships with netweight. How much does it really weigh?",
             "",
-            tables.render(tables.ladder_table(story.weighing), width),
+            layout.render(tables.ladder_table(story.weighing), width),
             "",
             "Each row was encoded, decoded and compared; the bound is an entropy, no bytes.",
             "",

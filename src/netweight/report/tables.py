@@ -1,8 +1,7 @@
-"""Measured rows as tables of text, each cell with a key to sort by, and such tables laid out for a terminal."""
+"""Measured rows as tables of text, each cell with a key to sort by."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +13,6 @@ from . import numbers
 
 CHECKED: Final = "lossless, checked"
 BOUND: Final = "bound, no bytes"
-_FOLDED: Final = 16  # a column that folds keeps at least so many characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,8 @@ class Table:
 
 def words(text: str) -> Cell:
     """A cell that is text; shown safely, sorted as it is."""
-    return Cell(numbers.printable(text), text.casefold())
+    shown = numbers.printable(text)
+    return Cell(shown, shown.casefold())
 
 
 def _number(text: str, key: float | None) -> Cell:
@@ -131,21 +130,13 @@ def dtype_mix(weighing: Weighing) -> str:
     return ", ".join(f"{name} {numbers.percent(count / weighing.elements)}" for name, count in mix)
 
 
-def ladder_text(weighing: Weighing, width: int) -> str:
-    """All that `netweight weigh` prints."""
-    best = weighing.best
-    by = f" ({best.label})" if best is not None and best.bytes is not None else ""
-    lines = [subject(weighing), "", render(ladder_table(weighing), width), ""]
-    return "\n".join([*lines, headline(weighing).removesuffix(".") + by + "."])
-
-
 # --- tensors ---
 
 _TENSOR_COLUMNS: Final = (
     Column("tensor", number=False, folds=True),
     Column("dtype", number=False),
     Column("shape"),
-    Column("codec", number=False),
+    Column("codec", number=False, folds=True),
     Column("bytes"),
     Column("bits/weight"),
     Column("bound"),
@@ -183,7 +174,7 @@ def _total_row(label: str, shape: str, nbytes: float, elements: int, bound: floa
     return (words(label), EMPTY, Cell(shape), EMPTY, *(Cell(f) for f in figures))
 
 
-def _inspection_table(inspection: Inspection) -> Table:
+def inspection_table(inspection: Inspection) -> Table:
     several, elements = len(inspection.files) > 1, inspection.elements
     table = tensor_table(inspection.tensors, with_files=several)
     coded = [t for t in inspection.tensors if t.bound_bits is not None]
@@ -196,47 +187,3 @@ def _inspection_table(inspection: Inspection) -> Table:
         _total_row("in all", "", inspection.total_bytes, elements, None),
     ]
     return Table(table.columns, table.rows, tuple((EMPTY, *row) if several else row for row in footer))
-
-
-def inspection_text(inspection: Inspection, width: int) -> str:
-    """All that `netweight inspect` prints."""
-    return f"{_inspected_subject(inspection)}\n\n{render(_inspection_table(inspection), width)}"
-
-
-def _inspected_subject(inspection: Inspection) -> str:
-    formats = ", ".join(dict.fromkeys(f.format for f in inspection.files if f.format)) or "bytes"
-    name = numbers.printable(inspection.name)
-    if inspection.kind == "archive":
-        whole, coded = inspection.original_bytes, inspection.total_bytes
-        amounts = f"{numbers.size(whole)} in {numbers.size(coded)} ({numbers.saved(whole, coded)} saved)"
-        return f"{name}: netweight archive of {numbers.plural(len(inspection.files), 'file')} ({formats}), {amounts}"
-    return f"{name}: {formats}, {numbers.size(inspection.total_bytes)}"
-
-
-# --- layout ---
-
-
-def render(table: Table, width: int) -> str:
-    """The table as plain text of at most `width` columns where that is possible; only foldable cells fold."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    grid = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, show_footer=False)
-    for k, column in enumerate(table.columns):
-        widest = max((len(row[k].text) for row in (*table.rows, *table.footer)), default=0)
-        grid.add_column(
-            Text(column.title),
-            justify="right" if column.number else "left",
-            no_wrap=not column.folds,
-            overflow="fold",
-            min_width=min(_FOLDED, widest) if column.folds else None,
-        )
-    for rows in (table.rows, table.footer):
-        for row in rows:
-            grid.add_row(*(Text(c.text) for c in row))
-        grid.add_section()
-    out = io.StringIO()
-    Console(file=out, width=max(width, 40), color_system=None, legacy_windows=False, emoji=False).print(grid)
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip("\n").split("\n"))

@@ -47,6 +47,10 @@ class _OutOfTime(Exception):  # noqa: N818  not an error: it ends one row
     """A row took longer than its limit."""
 
 
+class _MissingError(Exception):
+    """A package that a row needs isn't installed."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One code. `bytes` is the length of bytes that were decoded and found equal to the input.
@@ -86,9 +90,8 @@ class Bench:
         try:
             run, setting = (self._archive, "") if code.startswith(PREFIX) else self._general(code)
             size, encode, decode = self._timed(run, code, setting)
-        except ModuleNotFoundError as error:
-            package = _PACKAGES.get(error.name or "", error.name)
-            return Row(code, setting, problem=f"needs the package {package}: pip install {package}")
+        except _MissingError as error:
+            return Row(code, setting, problem=f"needs the package {error}: pip install {error}")
         except _OutOfTime:
             return Row(code, setting, problem=f"stopped after {self.limit:g} s")
         return Row(code, setting, size, encode, decode)
@@ -146,7 +149,10 @@ class Bench:
     # --- everybody else's ---
 
     def _general(self, code: str) -> tuple[Run, str]:
-        codec: Any = create(code)
+        try:
+            codec: Any = create(code)
+        except ModuleNotFoundError as error:
+            raise _MissingError(_PACKAGES.get(error.name or "", error.name)) from None
         if codec.guarantee != LOSSLESS:
             raise InputError(f"{code} promises {codec.guarantee.kind}, not lossless; it has no place on this ladder")
         setting = str(codec.config().get("level", ""))

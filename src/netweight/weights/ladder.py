@@ -21,7 +21,7 @@ from .archive.container import is_archive
 from .archive.inputs import Inputs, open_inputs
 from .bench import PREFIX, Bench, PathLike, Progress, Row
 from .inspection import Inspected, inspected, survey_inputs
-from .lossless import EFFORTS
+from .methods import EFFORTS
 from .survey import Counts, FileSurvey, entropy_bits, exponent_type
 
 GENERAL: Final = ("raw", "zip", "gzip", "bzip2", "xz", "zstd", "brotli", "png")

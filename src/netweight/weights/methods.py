@@ -47,8 +47,8 @@ class Effort:
 
 EFFORTS: Final = {
     "fast": Effort("fast", (CONSTANT, FAST), 1 << 20, 3),
-    "balanced": Effort("balanced", (CONSTANT, BALANCED), 1 << 20, 12),
-    "max": Effort("max", (CONSTANT, BALANCED, MIXED), 1 << 22, 19),
+    "balanced": Effort("balanced", (CONSTANT, PALETTE, BALANCED), 1 << 20, 12),
+    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED), 1 << 22, 19),
 }
 
 
@@ -88,7 +88,7 @@ def encode_block(data: Bytes, spec: Spec, effort: Effort, reference: Bytes | Non
         if reference is not None:
             from .coders import delta
 
-            body = delta.encode_block(data, spec, reference, effort)
+            body = delta.encode_block(data, spec, reference)
             if body is not None and len(body) < len(best[1]):
                 best = (DELTA, body)
     return bytes([best[0]]) + bytes(best[1])

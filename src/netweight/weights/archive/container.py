@@ -1,7 +1,7 @@
 """The file around payloads and index.
 
     archive := "\\x89NWA" version(1) | payloads, end to end | index | random | trailer
-    index   := Brotli of index_wire's compressible part
+    index   := index_wire's compressible part in Brotli, or as it is where that isn't shorter (the lengths are equal then)
     random  := digests and checksums, as they are
     trailer := raw index length(4) | index length(4) | random length(4) | checksum(8) | "NWA\\n"
 
@@ -42,6 +42,8 @@ def pack_tail(index: Index) -> bytes:
     packed = Brotli(level=11 if len(raw) < 1 << 18 else 5).encode(_view(raw), Spec.raw(len(raw)))
     if max(len(raw), len(random)) > _MAX_INDEX:
         raise InputError(f"an index of {len(raw)} bytes is too large; compress fewer files at once")
+    if len(packed) >= len(raw):
+        packed = raw
     lengths = struct.pack("<III", len(raw), len(packed), len(random))
     checksum = _checksum(packed, random, lengths)
     return packed + random + lengths + struct.pack("<Q", checksum) + _END
@@ -81,7 +83,7 @@ def read_index(source: Source) -> Index:
         raise ChecksumError(f"{name}: its index was altered (checksum differs)")
     if raw_length > min(_MAX_INDEX, _MAX_RATIO * (length + 16)):
         raise BombError(f"{name}: announces an index of {raw_length} bytes from {length}")
-    raw = Brotli(level=11).decode(packed, Spec.raw(raw_length)).tobytes()
+    raw = packed if length == raw_length else Brotli(level=11).decode(packed, Spec.raw(raw_length)).tobytes()
     index = decode_index(raw, random, len(HEADER))
     payloads = sum(b.length for b in index.blocks)
     if payloads != start - len(HEADER):

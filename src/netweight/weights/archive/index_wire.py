@@ -13,6 +13,7 @@ from ...errors import FormatError
 from ...spec import byte_count, name_of, number_of
 from ...wire import Reader, Writer
 from ..regions.model import View
+from .check import Budget, check_index
 from .index import (
     BASE_DELTA, BASE_EQUAL, CHECKSUM_BYTES, COPY, DIGEST_BYTES, INLINE, OWN, REGION,
     BaseFile, Block, FileEntry, Index, Piece, Segment,
@@ -109,8 +110,8 @@ def _take(values: Iterable[int]) -> Callable[[], int]:
     return lambda: next(iterator)
 
 
-def _read_segments(source: Reader) -> list[Segment]:
-    flags = source.varints(source.varint(limit=source.remaining), limit=15)
+def _read_segments(source: Reader, budget: Budget) -> list[Segment]:
+    flags = source.varints(budget.take(source.varint(limit=source.remaining)), limit=15)
     kinds, hows = [f & 3 for f in flags], [f >> 2 for f in flags]
     if any(k > REGION for k in kinds) or any(k == INLINE and h != OWN for k, h in zip(kinds, hows, strict=True)):
         raise FormatError("archive index: unknown kind of segment")
@@ -147,19 +148,19 @@ def _read_segments(source: Reader) -> list[Segment]:
     return segments
 
 
-def _read_files(source: Reader) -> list[FileEntry]:
+def _read_files(source: Reader, budget: Budget) -> list[FileEntry]:
     files, start = [], 0
-    for _ in range(source.varint(limit=source.remaining)):
+    for _ in range(budget.take(source.varint(limit=source.remaining))):
         path, size, form, problem = source.text(), source.varint(), source.text(), source.text()
         count = source.varint(limit=source.remaining)
-        views = source.varint(limit=source.remaining)
+        views = budget.take(source.varint(limit=source.remaining))
         names, shapes = _read_names(source, views), _read_shapes(source, views)
         rest = [(source.varint(), source.varint(), _unzigzag(source.varints(len(s)))) for s in shapes]
         view_list = tuple(
             View(n, r, s, at, tuple(strides)) for n, s, (r, at, strides) in zip(names, shapes, rest, strict=True)
         )
         empty = []
-        for _ in range(source.varint(limit=source.remaining)):
+        for _ in range(budget.take(source.varint(limit=source.remaining))):
             name, dtype = source.text(), name_of(source.varint())
             empty.append((name, dtype, tuple(source.varints(source.varint(limit=64)))))
         files.append(FileEntry(path, size, b"", form, problem, (start, start + count), view_list, tuple(empty)))
@@ -194,16 +195,29 @@ def _read_pieces(source: Reader, counts: list[int], segments: list[Segment]) -> 
     return out
 
 
-def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_offset: int) -> Index:
-    """The inverse of `encode_index`; blocks lie end to end from `first_offset`. Raises FormatError."""
+def entry_count(index: Index) -> int:
+    """The entries that a Budget counts."""
+    inside = sum(len(f.views) + len(f.empty) for f in index.files) + sum(len(b.pieces) for b in index.blocks)
+    return inside + len(index.files) + len(index.segments) + len(index.blocks) + len(index.bases)
+
+
+def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_offset: int, entries: int) -> Index:
+    """The inverse of `encode_index`; blocks lie end to end from `first_offset`, and there are at most `entries` things.
+
+    Raises FormatError; BombError for more entries.
+    """
+    budget = Budget(entries)
     source, hashes = Reader(data, "archive index"), Reader(random, "archive checksums")
     directory = bool(source.varint(limit=1))
-    files = _read_files(source)
-    segments = _read_segments(source)
-    count = source.varint(limit=source.remaining)
+    files = _read_files(source, budget)
+    segments = _read_segments(source, budget)
+    count = budget.take(source.varint(limit=source.remaining))
     lengths = source.varints(count)
-    pieces = _read_pieces(source, source.varints(count, limit=source.remaining), segments)
-    bases = [BaseFile(source.text(), source.varint(), b"") for _ in range(source.varint(limit=source.remaining))]
+    counts = source.varints(count, limit=source.remaining)
+    budget.take(sum(counts))
+    pieces = _read_pieces(source, counts, segments)
+    base_count = budget.take(source.varint(limit=source.remaining))
+    bases = [BaseFile(source.text(), source.varint(), b"") for _ in range(base_count)]
     source.end()
     bases = [BaseFile(b.path, b.size, bytes(hashes.raw(32))) for b in bases]
     files = [
@@ -218,27 +232,3 @@ def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_off
     index = Index(directory, files, segments, blocks, bases)
     check_index(index)
     return index
-
-
-def check_index(index: Index) -> None:
-    """Raises FormatError unless the files are tiled by their segments and every reference leads somewhere earlier."""
-    if (index.files[-1].segments[1] if index.files else 0) != len(index.segments):
-        raise FormatError("archive index: segments that belong to no file")
-    for f in index.files:
-        own = index.segments[slice(*f.segments)]
-        if sum(s.nbytes for s in own) != f.size:
-            raise FormatError(f"archive index: the segments of {f.path!r} don't make {f.size} bytes")
-        regions = [s for s in own if s.kind == REGION]
-        if any(v.region >= len(regions) for v in f.views):
-            raise FormatError(f"archive index: a tensor of {f.path!r} refers to a region that isn't there")
-    for k, s in enumerate(index.segments):
-        if s.how == COPY and not (s.copy_of < k and _copyable(index.segments[s.copy_of], s)):
-            raise FormatError(f"archive index: segment {k} copies {s.copy_of}, which can't be its source")
-        if s.how in (BASE_EQUAL, BASE_DELTA) and not (
-            s.base_file < len(index.bases) and s.base_offset + s.nbytes <= index.bases[s.base_file].size
-        ):
-            raise FormatError(f"archive index: {s.name!r} refers to a base that isn't there")
-
-
-def _copyable(original: Segment, copy: Segment) -> bool:
-    return original.nbytes == copy.nbytes and original.how != COPY and original.kind != INLINE

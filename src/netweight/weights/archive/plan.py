@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from ...ggml import BLOCK_TYPES
 from ...spec import Spec, element_count
 from ..methods import Effort
 from ..pieces import split
@@ -147,8 +148,10 @@ def _groups(segments: list[Segment], effort: Effort) -> Iterator[tuple[Piece, ..
 
 
 def _cut(segment: int, spec: Spec, effort: Effort) -> Iterator[tuple[Piece, ...]]:
-    at = 0
-    for part in split(spec, effort.block_elements if spec.dtype != "U8" else max(effort.block_elements, 1 << 22)):
+    at, most = 0, effort.block_elements
+    if spec.dtype == "U8" or spec.dtype in BLOCK_TYPES:  # under a byte an element
+        most = max(most, 1 << 22)
+    for part in split(spec, most):
         yield (Piece(segment, at, part.nbytes),)
         at += part.nbytes
 

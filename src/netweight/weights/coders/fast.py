@@ -34,6 +34,7 @@ STORED, CONSTANT, NEW_CODE, OLD_CODE = 0, 1, 2, 3
 _PLANES: Final = 8
 _PAD: Final = 64  # bytes that unaligned stores may run past the end
 _SAMPLED: Final = 1 << 13  # planes from this length on are sampled before they are counted
+_SAMPLES: Final = 32
 _NEW_CODE_PRICE: Final = 8 * 16  # bits: what building a table costs a decoder, as if it were sent
 
 
@@ -44,6 +45,7 @@ class _Workspace(NamedTuple):
     lengths: NDArray[np.uint8]  # [(_PLANES + 1) * 256]; the last row is for the code being made
     words: NDArray[np.uint32]  # [_PLANES * 256]
     tables: NDArray[np.uint64]  # [_PLANES * TABLE_SIZE]
+    places: NDArray[np.int64]  # [_PLANES]; where the payload has a stored plane, else -1
     coded: NDArray[np.bool_]  # [_PLANES]; whether the plane's table is of this block
     pairs: NDArray[np.uint32]  # [65536]
     counts: NDArray[np.int64]  # [256]
@@ -60,6 +62,7 @@ class _Local(threading.local):
             lengths=np.zeros((_PLANES + 1) * 256, np.uint8),
             words=np.zeros(_PLANES * 256, np.uint32),
             tables=np.zeros(_PLANES * TABLE_SIZE, np.uint64),
+            places=np.zeros(_PLANES, np.int64),
             coded=np.zeros(_PLANES, np.bool_),
             pairs=np.zeros(1 << 16, np.uint32),
             counts=np.zeros(256, np.int64),
@@ -107,7 +110,7 @@ def decode_block(payload: memoryview | bytes, spec: Spec, out: Bytes | None = No
         raise ValueError(f"{out.size} bytes of room for a spec of {spec.nbytes}")
     width, fold = layout(dtype(spec.dtype))
     source = np.frombuffer(payload, np.uint8) if len(payload) else np.zeros(0, np.uint8)
-    end = _decode(_read_only(source), width, fold, out, _local.workspace)
+    end = _decode(_read_only(source), width, fold, np.asarray(out), _local.workspace)
     if end != len(payload):
         why = "damaged" if end == BAD else f"{len(payload) - end} bytes too long"
         raise FormatError(f"fast payload of {len(payload)} bytes for {spec.nbytes} of {spec.dtype}: {why}")
@@ -124,7 +127,7 @@ def _check_plausible(size: int, spec: Spec) -> None:
 
 def _read_only(data: Bytes) -> Bytes:
     """A view that can't be written to: numba compiles for one kind of input only."""
-    view = data.view()
+    view = np.asarray(data).view()  # a memory map becomes a plain array
     view.flags.writeable = False
     return view
 
@@ -144,15 +147,15 @@ def _encode(data, width, fold, out, space):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _looks_random(data, start, n, space):  # type: ignore[no-untyped-def]
-    """Whether a sixteenth of the bytes show that coding them can't pay.
+    """Whether a sample (_SAMPLES times 64 bytes) shows that coding can't pay.
 
-    Renyi's entropy of order 2, -log2 of the chance that two bytes are equal, is never above Shannon's; so if it is above
-    7.85 bits in the sample, less than 2 % could be saved.
+    Renyi's entropy of order 2, -log2 of the chance that two bytes are equal, is never above Shannon's; so if it is
+    above 7.85 bits in the sample, less than 2 % could be saved.
     """
     counts = space.counts
     counts[:] = 0
     seen = 0
-    for run in range(start, start + n - 63, 1024):
+    for run in range(start, start + n - 63, n // _SAMPLES):
         for i in range(run, run + 64):
             counts[data[i]] += 1
         seen += 64
@@ -227,13 +230,13 @@ def _decode(payload, width, fold, out, space):  # type: ignore[no-untyped-def]
             at = _decode_plane(payload, at, plane, n, space)
             if at == BAD:
                 return BAD
-        merge(space.planes, n, width, fold, out, first * width)
+        merge(payload, space.places, space.planes, n, width, fold, out, first * width)
     return at
 
 
 @njit(nogil=True, cache=True)
 def _decode_plane(payload, at, plane, n, space):  # type: ignore[no-untyped-def]
-    """The inverse of `_encode_plane`: n bytes to plane `plane`; the position after it, or BAD."""
+    """The inverse of `_encode_plane`: n bytes to plane `plane`, or its place; the position after it, or BAD."""
     planes, start = space.planes, plane * PLANE
     if at + 2 > len(payload):
         return BAD
@@ -242,8 +245,9 @@ def _decode_plane(payload, at, plane, n, space):  # type: ignore[no-untyped-def]
     if how == STORED:
         if at + n > len(payload):
             return BAD
-        copy(payload, at, n, planes, start)
+        space.places[plane] = at
         return at + n
+    space.places[plane] = -1
     if how == CONSTANT:
         planes[start : start + n] = payload[at]
         return at + 1

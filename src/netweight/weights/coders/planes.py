@@ -1,11 +1,12 @@
 """Words to byte planes and back: the bits that compress together in one byte, the noise in the others.
 
-A block is words of 1, 2, 4 or 8 bytes; plane p holds byte p (0 the lowest) of each *folded* word. Folds, all reversible:
+A block is words of 1, 2, 4 or 8 bytes; plane p holds byte p (0 the lowest) of each *folded* word. The folds:
 
     NONE     the word as it is
-    FLOAT    the sign moves down: 16 and 32 bits  s xxxxxxxx ... -> xxxxxxxx s ...   (BF16, F32: the exponent is the top byte;
-             F16: exponent and three mantissa bits); 64 bits  s eee xxxxxxxx ... -> xxxxxxxx s eee ...  (the exponent's
-             low eight bits are the top byte, its nearly constant rest goes with the sign and four mantissa bits)
+    FLOAT    the sign moves below the exponent. 16 and 32 bits:  s xxxxxxxx ... -> xxxxxxxx s ...
+             (the top byte is the exponent of BF16 and F32, exponent and three mantissa bits of F16);
+             64 bits:  s eee xxxxxxxx ... -> xxxxxxxx s eee ...  (the exponent's low eight bits are the top byte, its
+             nearly constant rest goes with the sign and four mantissa bits)
     ZIGZAG   0, -1, 1, -2, ... -> 0, 1, 2, 3, ...: small integers of both signs have zero high bytes
 
 The loops are written so that LLVM vectorises them; planes of one sub-block fit in the second-level cache.
@@ -48,7 +49,7 @@ def copy(data, start, n, out, at):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def split(data, start, n, width, fold, planes):  # type: ignore[no-untyped-def]
-    """n <= PLANE words of `width` bytes at data[start:] to planes (uint8, plane p at p * PLANE)."""
+    """Bring n <= PLANE words of `width` bytes at data[start:] to planes (uint8, plane p at p * PLANE)."""
     if width == 1:
         copy(data, start, n, planes, 0)
     elif width == 2:
@@ -60,16 +61,33 @@ def split(data, start, n, width, fold, planes):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def merge(planes, n, width, fold, out, start):  # type: ignore[no-untyped-def]
-    """The inverse of `split`: n words to out[start : start + n * width]."""
+def merge(payload, places, planes, n, width, fold, out, start):  # type: ignore[no-untyped-def]
+    """The inverse of `split`: n words to out[start : start + n * width].
+
+    Plane p is payload[places[p] :] (read-only uint8), or, where places[p] (int64) is negative, in `planes` as ever.
+    """
+    p0 = _plane(payload, places, planes, 0, n)
     if width == 1:
-        copy(planes, 0, n, out, start)
-    elif width == 2:
-        _merge16(planes[:n], planes[PLANE : PLANE + n], n, fold, out[start : start + 2 * n])
-    elif width == 4:
-        _merge32(planes, n, fold, out[start : start + 4 * n])
-    else:
-        _merge64(planes, n, fold, out[start : start + 8 * n])
+        copy(p0, 0, n, out, start)
+        return
+    p1 = _plane(payload, places, planes, 1, n)
+    if width == 2:
+        _merge16(p0, p1, n, fold, out[start : start + 2 * n])
+        return
+    p2, p3 = _plane(payload, places, planes, 2, n), _plane(payload, places, planes, 3, n)
+    if width == 4:
+        _merge32(p0, p1, p2, p3, n, fold, out[start : start + 4 * n])
+        return
+    p4, p5 = _plane(payload, places, planes, 4, n), _plane(payload, places, planes, 5, n)
+    p6, p7 = _plane(payload, places, planes, 6, n), _plane(payload, places, planes, 7, n)
+    _merge64(p0, p1, p2, p3, p4, p5, p6, p7, n, fold, out[start : start + 8 * n])
+
+
+@njit(nogil=True, cache=True)
+def _plane(payload, places, planes, plane, n):  # type: ignore[no-untyped-def]
+    if places[plane] >= 0:
+        return payload[places[plane] : places[plane] + n]
+    return planes[plane * PLANE : plane * PLANE + n]
 
 
 @njit(nogil=True, cache=True)
@@ -154,9 +172,7 @@ def _split32(data, n, fold, planes):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _merge32(planes, n, fold, out):  # type: ignore[no-untyped-def]
-    p0, p1 = planes[:n], planes[PLANE : PLANE + n]
-    p2, p3 = planes[2 * PLANE : 2 * PLANE + n], planes[3 * PLANE : 3 * PLANE + n]
+def _merge32(p0, p1, p2, p3, n, fold, out):  # type: ignore[no-untyped-def]
     for i in range(n):
         low = _W(p0[i]) | (_W(p1[i]) << _W(8))
         z = _W(low | (_W(p2[i]) << _W(16)) | (_W(p3[i]) << _W(24)))
@@ -172,9 +188,8 @@ def _split64(data, n, fold, planes):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _merge64(planes, n, fold, out):  # type: ignore[no-untyped-def]
+def _merge64(p0, p1, p2, p3, p4, p5, p6, p7, n, fold, out):  # type: ignore[no-untyped-def]
     for i in range(n):
-        z = _D(0)
-        for p in range(8):
-            z |= _D(planes[p * PLANE + i]) << _D(8 * p)
-        store64(out, 8 * i, _unfold64(z, fold))
+        low = _W(p0[i]) | (_W(p1[i]) << _W(8)) | (_W(p2[i]) << _W(16)) | (_W(p3[i]) << _W(24))
+        high = _W(p4[i]) | (_W(p5[i]) << _W(8)) | (_W(p6[i]) << _W(16)) | (_W(p7[i]) << _W(24))
+        store64(out, 8 * i, _unfold64(_D(_W(low)) | (_D(_W(high)) << _D(32)), fold))

@@ -80,9 +80,7 @@ class _Arrays:
         if region.offset + region.nbytes > end:
             raise TruncatedError(f"array {name!r}: {region.nbytes} bytes at {region.offset}, the data ends at {end}")
         strides = contiguous_strides(memory)
-        self.views.append(
-            View(name, len(self.regions), array.shape, 0, strides[::-1] if array.fortran else strides)
-        )
+        self.views.append(View(name, len(self.regions), array.shape, 0, strides[::-1] if array.fortran else strides))
         self.regions.append(region)
 
     def layout(self, format_name: str) -> Layout:

@@ -23,6 +23,7 @@ _DTYPES: Final = {
 _FLOAT_DATA, _RAW_DATA, _DOUBLE_DATA = 4, 9, 10
 _TYPED_DATA: Final = {_FLOAT_DATA: ("F32", "C64"), _DOUBLE_DATA: ("F64", "C128")}
 _DATA: Final = (_FLOAT_DATA, 5, 6, 7, _RAW_DATA, _DOUBLE_DATA, 11)
+_LAST_MODEL_FIELD: Final = 40  # 26 is the highest so far
 _MAX_DEPTH: Final = 16
 _MAX_RANK: Final = 64
 
@@ -61,7 +62,7 @@ class _Model:
         seen = set()
         try:
             for value in self._messages.fields(Span(0, self._size)):
-                if value.number > 25 or (value.wire == BYTES) == (value.number in (1, 5)):
+                if value.number > _LAST_MODEL_FIELD or (value.wire == BYTES) == (value.number in (1, 5)):
                     return False
                 seen.add(value.number)
         except FormatError:

@@ -61,33 +61,45 @@ class Machine:
         self.at = 0
         self.spent = 0
         self.persistent: list[Persistent] = []
-        self._data = data
+        self.data = data
         self._stack: list[object] = []
         self._marks: list[list[object]] = []
         self._memo: dict[int, object] = {}
 
+    def opcode(self) -> int:
+        if self.at >= len(self.data):
+            raise TruncatedError("the pickle ends before its STOP")
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def restart(self, at: int, data: bytes) -> bool:
+        """Go on at `at` with longer `data`; False if it isn't longer."""
+        longer = len(data) > len(self.data)
+        self.at, self.data = at, data
+        return longer
+
     def take(self, length: int) -> bytes:
         start, end = self.at, self.at + length
-        if end > len(self._data):
+        if end > len(self.data):
             raise TruncatedError(f"the pickle announces {length} bytes at byte {start}")
         self.at = end
         self.spent += length
-        return self._data[start:end]
+        return self.data[start:end]
 
     def number(self, width: int) -> int:
         return int.from_bytes(self.take(width), "little")
 
     def line(self, encoding: str = "utf-8") -> str:
-        end = self._data.find(b"\n", self.at)
+        end = self.data.find(b"\n", self.at)
         if end < 0:
             raise TruncatedError("the pickle ends within a line")
-        text = self._data[self.at : end].decode(encoding, "surrogateescape")
+        text = self.data[self.at : end].decode(encoding, "surrogateescape")
         self.spent += len(text)
         self.at = end + 1
         return text
 
     def skip(self, length: int) -> None:
-        if length > len(self._data) - self.at:
+        if length > len(self.data) - self.at:
             raise TruncatedError(f"the pickle announces {length} bytes at byte {self.at}")
         self.at += length
 

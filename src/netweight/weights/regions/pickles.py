@@ -137,21 +137,25 @@ class Loaded(NamedTuple):
     nbytes: int
 
 
-def load(data: bytes) -> Loaded:
+def load(data: bytes, more: Callable[[int], bytes] | None = None) -> Loaded:
     """Interpret the pickle that `data` starts with.
 
-    Raises FormatError: TruncatedError if `data` ends too early, BombError past `MAX_OPCODES` or `MAX_MEMORY`.
+    Where `data` ends too early, `more(len(data))` is asked for a longer piece from the same start; one that isn't
+    longer is the end. Raises FormatError: TruncatedError if the pickle has no end, BombError past `MAX_OPCODES` or
+    `MAX_MEMORY`.
     """
     machine, table = Machine(data), _TABLE
     try:
         for _ in range(MAX_OPCODES):
-            if machine.at >= len(data):
-                raise TruncatedError("the pickle ends before its STOP")
-            opcode = data[machine.at]
-            machine.at += 1
-            if opcode == _STOP:
-                return Loaded(machine.pop(), machine.persistent, machine.at)
-            table[opcode](machine)
+            start = machine.at
+            try:
+                opcode = machine.opcode()
+                if opcode == _STOP:
+                    return Loaded(machine.pop(), machine.persistent, machine.at)
+                table[opcode](machine)
+            except TruncatedError:  # steps take what they need from the data before they change anything
+                if more is None or not machine.restart(start, more(len(machine.data))):
+                    raise
             if machine.spent > MAX_MEMORY:
                 raise BombError(f"a pickle of more than {MAX_MEMORY} bytes once it is read")
     except (IndexError, KeyError, ValueError) as error:

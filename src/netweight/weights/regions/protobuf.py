@@ -9,7 +9,7 @@ from ...errors import BombError, FormatError
 from ...source import Source
 from .cursor import Cursor
 
-MAX_FIELDS: Final = 10_000_000
+MAX_FIELDS: Final = 5_000_000
 _VARINT, _FIXED64, BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED: Final = {_FIXED64: 8, _FIXED32: 4}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from ...errors import BombError, FormatError, TruncatedError
+from ...errors import BombError, FormatError
 from ...source import Source
 from ...spec import DTYPES
 from .cursor import Cursor
@@ -63,16 +63,13 @@ def _distinct(named: list[Placed]) -> list[Placed]:
 
 def _unpickle(source: Source, at: int) -> tuple[Loaded, int]:
     """The pickle at `at`, of a length that nothing tells, and the offset behind it."""
-    window = _FIRST_WINDOW
-    while True:
-        length = min(window, source.size - at)
-        try:
-            loaded = load(source.read(at, length).tobytes())
-            return loaded, at + loaded.nbytes
-        except TruncatedError:
-            if length == source.size - at or window >= MAX_PICKLE:
-                raise
-            window = min(4 * window, MAX_PICKLE)
+    limit = min(source.size - at, MAX_PICKLE)
+
+    def longer(length: int) -> bytes:
+        return source.read(at, min(4 * length, limit)).tobytes()
+
+    loaded = load(source.read(at, min(_FIRST_WINDOW, limit)).tobytes(), longer)
+    return loaded, at + loaded.nbytes
 
 
 def _legacy_places(source: Source, at: int, keys: list[object], known: dict[str, Storage]) -> list[Place]:

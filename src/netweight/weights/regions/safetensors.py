@@ -38,7 +38,7 @@ def _parse(header: bytes) -> dict[str, Any]:
 
 
 def _integers(name: str, value: object) -> tuple[int, ...]:
-    if not isinstance(value, list) or any(type(n) is not int or n < 0 for n in value):
+    if not isinstance(value, list) or not {*map(type, value)} <= {int} or min(value, default=0) < 0:
         raise FormatError(f"tensor {name!r}: shape and data_offsets must be lists of integers")
     return tuple(value)
 

@@ -1,0 +1,77 @@
+"""safetensors.torch's functions for archives: `netweight.torch.load_file`, `netweight.torch.save_file`. Needs the extra `torch`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MissingExtraError, UnsupportedError
+from .weights.archive import ArchiveReceipt, compress_file, open as open_archive
+
+if TYPE_CHECKING:
+    import torch
+
+# numpy has no such types: the bits travel as integers of the same width.
+_BY_BITS = {
+    "bfloat16": ("uint16", "bfloat16"),
+    "float8_e4m3fn": ("uint8", "float8_e4m3fn"),
+    "float8_e5m2": ("uint8", "float8_e5m2"),
+    "float8_e4m3fnuz": ("uint8", "float8_e4m3fnuz"),
+    "float8_e5m2fnuz": ("uint8", "float8_e5m2fnuz"),
+    "float8_e8m0fnu": ("uint8", "float8_e8m0fnu"),
+}
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("torch", "torch") from None
+    return torch
+
+
+def from_numpy(array: NDArray[Any]) -> torch.Tensor:
+    """The array as a tensor of the same dtype and bits. Raises UnsupportedError if this torch lacks the dtype."""
+    torch = _torch()
+    if array.dtype.name not in _BY_BITS:
+        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+    bits, name = _BY_BITS[array.dtype.name]
+    if not hasattr(torch, name):
+        raise UnsupportedError(f"this torch has no dtype {name}; update it or use netweight.load_file")
+    return torch.from_numpy(np.require(array.view(bits), requirements=["C", "W"])).view(getattr(torch, name))
+
+
+def load_file(
+    filename: str | os.PathLike[str], device: str | int = "cpu", *, base: str | os.PathLike[str] | None = None
+) -> dict[str, torch.Tensor]:
+    """Every tensor of an archive by name, on `device`. Raises FormatError and its kin."""
+    with open_archive(filename, base=base) as archive:
+        return {name: from_numpy(archive.tensor(name)).to(device) for name in archive.keys()}
+
+
+def save_file(
+    state: dict[str, torch.Tensor],
+    filename: str | os.PathLike[str],
+    metadata: dict[str, str] | None = None,
+    *,
+    effort: str = "balanced",
+    force: bool = True,
+) -> ArchiveReceipt:
+    """Write tensors as a compressed safetensors file; `netweight decompress` gives that file. Replaces by default, as
+    safetensors does. Raises what `safetensors.torch.save_file` raises for tensors that share memory."""
+    _torch()
+    from safetensors.torch import save_file as save_safetensors
+
+    target = Path(os.path.abspath(filename))
+    with tempfile.TemporaryDirectory(prefix=".netweight-", dir=target.parent) as folder:
+        plain = Path(folder) / (target.name.removesuffix(".nw").removesuffix(".safetensors") + ".safetensors")
+        save_safetensors(state, plain, metadata)
+        return compress_file(plain, target, effort=effort, force=force)
+
+
+__all__ = ["from_numpy", "load_file", "save_file"]
