@@ -227,6 +227,16 @@ def test_standard_input_and_output(checkpoint: Path) -> None:
     assert back.stdout == original
 
 
+def test_archives_are_not_poured_into_a_terminal(
+    run: Runner, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    got = run("compress", checkpoint, "-o", "-")
+    assert got.code == app.OUTPUT
+    assert "terminal" in got.err
+    assert not got.out
+
+
 def test_a_closed_pipe_is_quiet(tmp_path: Path) -> None:
     tensors = {f"layer.{k}.weight": ("F32", np.full(4, k, np.float32)) for k in range(3000)}
     path = save_tensors(tmp_path / "many.safetensors", tensors)

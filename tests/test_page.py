@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ import pytest
 
 from netweight.report import numbers
 from netweight.report.page import render
-from netweight.report.page.exponents import middle
-from netweight.report.page.layers import columns, scale, signed_scale
+from netweight.report.page.exponents import middle, zeros
+from netweight.report.page.layers import Column, columns, scale, signed_scale, typical_distances, typical_top
 from netweight.weights.ladder import Histogram, Weighing
 from report_samples import HOSTILE, weighing
 
@@ -112,9 +113,26 @@ def test_the_shown_part_of_a_histogram_leaves_out_its_far_tails_alone() -> None:
     assert middle(Histogram("h", "F32", 5, 0.0, 127, 127, (5,))) == (127, (5,))
 
 
-def bare() -> Weighing:
-    from dataclasses import replace
+def test_zeros_stand_apart_from_the_hill() -> None:
+    counts = (450, *[0] * 110, 900, 800)
+    histogram = Histogram("h", "BF16", sum(counts), 1.0, 0, 127, counts)
+    assert zeros(histogram) == 450
+    assert middle(histogram) == (111, (900, 800))
+    page = render(replace(weighing(), histograms=(histogram,)))
+    assert "450 zero or subnormal" in page
+    assert "outside the range" not in page
+    small = Histogram("h", "F8_E4M3", 6, 1.0, 0, 7, (1, 2, 3))
+    assert zeros(small) == 0
 
+
+def test_a_few_odd_weights_don_t_flatten_the_plot() -> None:
+    drawn = [Column("w", 100_000, 4.2, 4.5), Column("b", 100, 32.0, 24.0)]
+    assert typical_top(drawn) == 4.5
+    assert typical_distances(drawn) == (pytest.approx(-0.3), pytest.approx(-0.3))
+    assert typical_top([Column("b", 100, 32.0, 24.0)]) == 32.0
+
+
+def bare() -> Weighing:
     return replace(
         weighing(), elements=0, dtypes={}, layers=(), layers_code="", histograms=(), problems=("x: <b>odd</b>",)
     )

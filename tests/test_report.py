@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from netweight import compress_file
 from netweight.errors import GuaranteeError, MissingExtraError, NotFoundError, OutputError, UnsupportedError
-from netweight.report import files, layout, numbers, plots, tables, texts
+from netweight.report import files, layout, numbers, plots, story, tables, texts
 from netweight.source import BytesSource
 from netweight.weights import bench
 from netweight.weights.inspection import inspect
@@ -46,7 +47,11 @@ def test_percents_never_round_to_all_or_nothing() -> None:
     assert numbers.percent(1.0) == "100.0 %"
     assert numbers.percent(0.99998) == "99.998 %"
     assert numbers.percent(0.0001) == "0.010 %"
-    assert (numbers.percent(1 - 1e-9), numbers.percent(1e-9), numbers.percent(0.0)) == ("> 99.999 %", "< 0.001 %", "0.0 %")
+    assert (numbers.percent(1 - 1e-9), numbers.percent(1e-9), numbers.percent(0.0)) == (
+        "> 99.999 %",
+        "< 0.001 %",
+        "0.0 %",
+    )
     assert numbers.saved(1000, 1200) == "-20.0 %"
     assert numbers.saved(0, 10) == numbers.DASH
 
@@ -274,8 +279,6 @@ def test_folders_are_weighed_as_one(tmp_path: Path) -> None:
 
 
 def test_unknown_codes_and_archives_are_refused(tmp_path: Path) -> None:
-    from netweight import compress_file
-
     assert chosen_codes(["gzip", "gzip"], ["fast"]) == ["gzip", "netweight.fast"]
     with pytest.raises(NotFoundError, match="no codec 'gzap'"):
         chosen_codes(["gzap"])
@@ -289,8 +292,6 @@ def test_unknown_codes_and_archives_are_refused(tmp_path: Path) -> None:
 
 
 def test_inspection_of_a_checkpoint_and_of_its_archive_agree(tmp_path: Path) -> None:
-    from netweight import compress_file
-
     path = small_checkpoint(tmp_path / "m.safetensors")
     compress_file(path, tmp_path / "m.nw", effort="balanced", threads=1)
     plain, packed = inspect(path), inspect(tmp_path / "m.nw")
@@ -383,6 +384,20 @@ def test_headline_is_the_lightest_code() -> None:
     assert tables.headline(w) == f"Your network weighs {numbers.size(w.rows[0].bytes or 0)}, 10.56 bits per weight."
     assert math.isclose(w.bits_per_weight(w.rows[0].bytes) or 0, 10.56, abs_tol=0.01)
     assert "(netweight max)." in texts.ladder_text(w, 120)
+
+
+# --- the demo ---
+
+
+def test_the_demo_refuses_to_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(story, "weigh_file", lambda _path, **_: weighing())
+    monkeypatch.setattr(story, "compress_file", lambda src, dst, **_: compress_file(src, dst, effort="fast"))
+    told = story.tell()
+    assert told.same_bytes
+    assert told.digest_before in story.text(told, 100)
+    monkeypatch.setattr(story, "decompress_file", lambda _src, dst: dst.write_bytes(b"something else"))
+    with pytest.raises(GuaranteeError, match="came back as another one"):
+        story.tell()
 
 
 # --- files ---

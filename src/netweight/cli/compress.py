@@ -29,6 +29,7 @@ def command(
 
     if path == "-" and output is None:
         output = "-"
+    console.spare_terminal(output)
     with console.ProgressShow() as show:
         receipt = compress_file(
             path, output, effort=effort, base=base, threads=threads, force=force, progress=show.labelled("compressing")

@@ -53,6 +53,12 @@ def emit_json(data: dict[str, Any], *, to_stderr: bool = False) -> None:
     result(json.dumps(data, indent=2, allow_nan=False), to_stderr=to_stderr)
 
 
+def spare_terminal(output: str | None) -> None:
+    """Raises OutputError if an archive would be poured into a terminal."""
+    if output == "-" and sys.stdout.isatty():
+        raise OutputError("an archive is no sight for a terminal; name a file with -o, or pipe it on")
+
+
 def width() -> int:
     """Columns to lay tables out for: the terminal's, or plenty when a program reads."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH

@@ -1,11 +1,11 @@
 """Interleaved table rANS: many symbols a microsecond, each under its own static distribution.
 
-A state x in [2^16, 2^32) codes symbol s of frequency f and cumulative start c, out of M = 2^scale, as
+A state x in [2^15, 2^31) codes symbol s of frequency f and cumulative start c, out of M = 2^scale, as
 x -> (x // f) * M + c + x % f, sending 16-bit words before x leaves its range (Duda 2013, arXiv 1311.2540, section 3).
 Symbol i belongs to lane i % lanes; the lanes are independent, so the processor works on several at once, and share one
 stream of words. Encoding runs backwards, decoding forwards.
 
-Invariant: decode(encode(s)) == s, and the decoder ends with every state at 2^16 and no word left.
+Invariant: decode(encode(s)) == s, and the decoder ends with every state at 2^15 and no word left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import FormatError, TruncatedError
 from ..wire import Reader
 
 SYMBOLS: Final = 256
-_LOW: Final = 1 << 16
+_LOW: Final = 1 << 15
 U32, U64 = np.uint32, np.uint64  # unsigned indices spare numba the check for negative ones
 
 
@@ -32,7 +32,7 @@ def lanes_for(count: int) -> int:
 @njit(nogil=True, cache=True)
 def _encode_bulk(symbols, contexts, table, inverses, scale, words, states, p):  # type: ignore[no-untyped-def]
     """Code whole groups of 32, from the last to the first, below `symbols.size // 32 * 32`; the new p."""
-    room, shift = U64(32 - scale), U64(scale)
+    room, whole = U64(31 - scale), U64(1 << scale)
     i = U64(symbols.size) // U64(32) * U64(32)
     p = U64(p)
     while i > U64(0):
@@ -47,15 +47,16 @@ def _encode_bulk(symbols, contexts, table, inverses, scale, words, states, p):  
             words[p - U64(1)] = np.uint16(x)
             p -= over
             x >>= over << U64(4)
-            q = U64(np.int64((np.float64(np.int64(x)) + 0.5) * inverses[at]))
-            states[lane] = U32((q << shift) + (x - q * f) + U64(entry >> U32(16)))
+            inverse = inverses[at]
+            q = (x * (inverse >> U64(6))) >> (inverse & U64(63))
+            states[lane] = U32(x + q * (whole - f) + U64(entry >> U32(16)))
     return np.int64(p)
 
 
 @njit(nogil=True, cache=True)
 def _encode_span(symbols, contexts, table, inverses, scale, words, states, p, begin):  # type: ignore[no-untyped-def]
     """Code symbols [begin, n) backwards with any number of lanes; the new p."""
-    room, lanes = U64(32 - scale), states.size
+    room, whole, lanes = U64(31 - scale), U64(1 << scale), states.size
     for i in range(symbols.size - 1, begin - 1, -1):
         at = (np.int64(contexts[i]) << 8) | np.int64(symbols[i])
         f = U64(table[at] & U32(0xFFFF))
@@ -64,8 +65,8 @@ def _encode_span(symbols, contexts, table, inverses, scale, words, states, p, be
             p -= 1
             words[p] = np.uint16(x)
             x >>= U64(16)
-        q = U64(np.int64((np.float64(np.int64(x)) + 0.5) * inverses[at]))
-        states[i % lanes] = U32((q << U64(scale)) + (x - q * f) + U64(table[at] >> U32(16)))
+        q = (x * (inverses[at] >> U64(6))) >> (inverses[at] & U64(63))
+        states[i % lanes] = U32(x + q * (whole - f) + U64(table[at] >> U32(16)))
     return p
 
 
@@ -132,10 +133,22 @@ def _table(frequencies: NDArray[np.uint16]) -> NDArray[np.uint32]:
     return (((np.cumsum(wide, axis=1, dtype=np.uint32) - wide) << 16) | wide).reshape(-1)
 
 
-def _inverses(frequencies: NDArray[np.uint16]) -> NDArray[np.float64]:
-    """1/f. floor((x + 0.5) * (1/f)) == x // f for x < 2^32, f < 2^15: (x + 0.5)/f is at least 2^-16 from an integer, and the
-    two roundings move it by less than 2^-19."""
-    return 1.0 / np.maximum(frequencies, 1).astype(np.float64)
+@njit(nogil=True, cache=True)
+def _inverses(frequencies):  # type: ignore[no-untyped-def]
+    """m << 6 | s for each frequency f such that (x * m) >> s == x // f for all x < 2^31.
+
+    s = 31 + k and m = ceil(2^s / f) with 2^(k-1) < f <= 2^k: m f exceeds 2^s by less than f <= 2^k, so x m / 2^s exceeds x / f
+    by less than 2^31 2^k / (2^s f) = 1 / f, which never reaches the next integer (Granlund and Montgomery 1994, theorem 4.2).
+    """
+    out = np.zeros(frequencies.size, np.uint64)
+    for i in range(frequencies.size):
+        f = U64(frequencies[i])
+        if f:
+            k = U64(31)
+            while (U64(1) << (k - U64(31))) < f:
+                k += U64(1)
+            out[i] = (((U64(1) << k) + f - U64(1)) // f) << U64(6) | k
+    return out
 
 
 def encode(symbols: NDArray[np.uint8], contexts: NDArray[np.uint8], frequencies: NDArray[np.uint16], scale: int) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from . import adaptive
 from .rans import SYMBOLS
 
 PER_OCTAVE: Final = 8
-MAX_LEVEL: Final = 20 * PER_OCTAVE
+MAX_LEVEL: Final = 26 * PER_OCTAVE  # counts up to 2^26, of blocks of at most 2^23 symbols
 TABLE_BITS: Final = 3.5
 """What one present symbol costs in a table, roughly; used only to decide what to merge."""
 
@@ -101,6 +101,13 @@ def read_tables(source: Reader, contexts: int, symbols: int) -> NDArray[np.int64
     if levels.min() < 0 or levels.max() > MAX_LEVEL:
         raise FormatError("frequency table: a level out of range")
     return levels
+
+
+@njit(nogil=True, cache=True)
+def count_pairs(contexts, symbols, out):  # type: ignore[no-untyped-def]
+    """out[context << 8 | symbol] += 1 for each symbol."""
+    for i in range(symbols.size):
+        out[(np.uint64(contexts[i]) << np.uint64(8)) | np.uint64(symbols[i])] += np.uint32(1)
 
 
 @njit(nogil=True, cache=True)

@@ -10,8 +10,8 @@ from ..errors import MissingExtraError
 from ..weights.bench import PREFIX
 from ..weights.ladder import Weighing
 from . import numbers, tables
-from .page.exponents import middle
-from .page.layers import Column, columns, scale, spans
+from .page.exponents import middle, zeros
+from .page.layers import Column, columns, scale, spans, typical_top
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,7 +107,7 @@ def _layers(axes: Axes, parts: list[Column], code: str) -> None:
     if bounded:
         axes.hlines(*zip(*bounded, strict=True), color=_BOUND, linewidth=1.4, label="order-0 bound of the tensor")
         axes.legend(loc="lower right", fontsize=8.5, framealpha=0.9, edgecolor=_LINE)
-    top, ticks = scale(max(max(c.bits, c.bound or 0.0) for c in parts))
+    top, ticks = scale(typical_top(parts))
     axes.set_ylim(0, top * 1.02)
     axes.set_yticks(ticks)
     axes.set_xlim(0, 1)
@@ -132,7 +132,9 @@ def _exponents(figure: Figure, place: Any, weighing: Weighing) -> None:
         axes.bar(powers, counts, width=0.84, color=_OURS)
         name = numbers.printable(histogram.label)
         short = name if len(name) <= 30 else f"…{name[-29:]}"
-        axes.set_title(f"{short}\n{histogram.dtype}, {histogram.entropy:.2f} bits", fontsize=9, weight="normal")
+        apart = f", {numbers.exact(zeros(histogram))} zero" if zeros(histogram) else ""
+        facts = f"{histogram.dtype}, {histogram.entropy:.2f} bits{apart}"
+        axes.set_title(f"{short}\n{facts}", fontsize=9, weight="normal")
         axes.set_yticks([])
         axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axes.tick_params(length=0, labelsize=8.5)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -139,16 +140,16 @@ def _weighing(inputs: Inputs, surveys: list[FileSurvey], rows: list[Row], bench:
     made = [r for r in rows if r.code in bench.layers]
     chosen = min(made, key=lambda r: r.bytes or 0).code if made else ""
     bounds = {(s.path, t.name): t.bound_bits for s in surveys for t in s.tensors}
-    dtypes: dict[str, int] = {}
+    dtypes: Counter[str] = Counter()
     for s in surveys:
         for t in s.tensors:
-            dtypes[t.dtype] = dtypes.get(t.dtype, 0) + t.elements
+            dtypes[t.dtype] += t.elements
     return Weighing(
         name=inputs.name,
         formats=tuple(dict.fromkeys(s.format for s in surveys)),
         original_bytes=inputs.size,
         elements=sum(s.elements for s in surveys),
-        dtypes=dtypes,
+        dtypes=dict(dtypes),
         problems=tuple(f"{s.path}: {s.problem}" for s in surveys if s.problem),
         bound_bits=sum(s.bound_bits for s in surveys),
         rows=tuple(sorted(rows, key=lambda r: (r.bytes is None, r.bytes or 0, r.code))),
@@ -159,9 +160,12 @@ def _weighing(inputs: Inputs, surveys: list[FileSurvey], rows: list[Row], bench:
 
 
 def histograms(surveys: list[FileSurvey], largest: int = 6) -> Iterator[Histogram]:
-    """Exponents of each dtype as a whole, then of the `largest` tensors."""
+    """Exponents of each dtype as a whole, the commonest first, then of the `largest` tensors."""
     tensors = [t for s in surveys for t in s.tensors if t.exponents is not None]
-    for name in dict.fromkeys(t.dtype for t in tensors):
+    weights: Counter[str] = Counter()
+    for t in tensors:
+        weights[t.dtype] += t.elements
+    for name, _ in weights.most_common():
         own = [t.exponents for t in tensors if t.dtype == name and t.exponents is not None]
         yield _histogram(f"all {name} tensors", name, np.sum(own, axis=0))
     if len(tensors) > 1:

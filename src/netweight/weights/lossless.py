@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +19,6 @@ from .methods import EFFORTS, decode_block, encode_block
 from .pieces import split
 
 
-
 class _Lossless(ConfigCodec):
     """One effort; no configuration."""
 
@@ -28,10 +29,14 @@ class _Lossless(ConfigCodec):
     def config(self) -> dict[str, Any]:
         return {}
 
-    def _blocks(self, spec: Spec) -> list[Spec]:
-        if len(spec.shapes) != 1:
-            return [spec]
-        return list(split(spec, EFFORTS[self._effort].block_elements))
+    def _blocks(self, spec: Spec) -> Iterator[Spec]:
+        """Lazily: a spec may lie."""
+        most = EFFORTS[self._effort].block_elements
+        if len(spec.shapes) != 1 and spec.count <= most:
+            yield spec
+            return
+        for shape in spec.shapes:
+            yield from split(Spec(spec.dtype, (shape,)), most)
 
     def encode(self, data: NDArray[np.uint8], spec: Spec) -> bytes:
         """`data` (1-D uint8, `spec.nbytes` long) as a payload."""

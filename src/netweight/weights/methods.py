@@ -17,9 +17,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import FormatError
+from ..errors import BombError, FormatError
 from ..ggml import BLOCK_TYPES
-from ..spec import Spec
+from ..spec import Spec, dtype
 
 Bytes = NDArray[np.uint8]
 
@@ -33,6 +33,9 @@ _MODULES: Final = {
     PALETTE: "palette",
 }
 NAMES: Final = ("stored", "constant", "general", "fast", "balanced", "max", "palette", "blocks", "delta")
+
+
+MAX_BLOCK_BYTES: Final = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def _tries(data: Bytes, spec: Spec, effort: Effort) -> Iterable[tuple[int, Calla
         return
     for method in effort.methods:
         yield method, lambda m=method: _coder(m).encode_block(data, spec)  # type: ignore[misc]
-    if spec.dtype == "U8":
+    if dtype(spec.dtype).kind in ("uint", "int", "bool") and general.promises(data):
         yield GENERAL, lambda: general.encode_block(data, effort.general_level)
 
 
@@ -88,10 +91,15 @@ def encode_block(data: Bytes, spec: Spec, effort: Effort, reference: Bytes | Non
         if reference is not None:
             from .coders import delta
 
-            body = delta.encode_block(data, spec, reference)
+            body = delta.encode_block(data, _delta_spec(spec), reference)
             if body is not None and len(body) < len(best[1]):
                 best = (DELTA, body)
     return bytes([best[0]]) + bytes(best[1])
+
+
+def _delta_spec(spec: Spec) -> Spec:
+    """Differences are those of numbers: quantised blocks count as bytes."""
+    return Spec.raw(spec.nbytes) if spec.dtype in BLOCK_TYPES else spec
 
 
 def decode_block(payload: bytes | memoryview, spec: Spec, reference: Bytes | None = None) -> Bytes:
@@ -99,12 +107,16 @@ def decode_block(payload: bytes | memoryview, spec: Spec, reference: Bytes | Non
     view = memoryview(payload)
     if not len(view):
         raise FormatError("empty block")
+    if spec.nbytes > MAX_BLOCK_BYTES:
+        raise BombError(f"a block of {spec.nbytes} bytes; at most {MAX_BLOCK_BYTES} are decoded at once")
     method, body = view[0], view[1:]
     if method == STORED:
         if len(body) != spec.nbytes:
             raise FormatError(f"stored block of {len(body)} bytes, expected {spec.nbytes}")
         return np.frombuffer(body, np.uint8)
     if method == GGML:
+        if spec.dtype not in BLOCK_TYPES:
+            raise FormatError(f"{spec.dtype} is no type of quantised blocks")
         from .coders import ggml
 
         return ggml.decode_block(body, spec)
@@ -113,8 +125,8 @@ def decode_block(payload: bytes | memoryview, spec: Spec, reference: Bytes | Non
 
         if reference is None:
             raise FormatError("block is coded against a base that isn't given")
-        return delta.decode_block(body, spec, reference)
-    if method not in _MODULES:
+        return delta.decode_block(body, _delta_spec(spec), reference)
+    if method not in _MODULES or (spec.dtype in BLOCK_TYPES and method != GENERAL):
         raise FormatError(f"unknown method {method}; update netweight")
     decoded: Bytes = _coder(method).decode_block(body, spec)
     return decoded

@@ -19,20 +19,30 @@ def section(weighing: Weighing) -> Html:
     return tag("div", *(_figure(h) for h in weighing.histograms), cls="small")
 
 
+def zeros(histogram: Histogram) -> int:
+    """Weights that are zero or subnormal, if they stand apart from the rest (else they are its tail)."""
+    apart = histogram.first == 0 and not any(histogram.counts[1:4]) and len(histogram.counts) > 4
+    return histogram.counts[0] if apart else 0
+
+
 def middle(histogram: Histogram) -> tuple[int, tuple[int, ...]]:
-    """(first biased exponent, counts) without the far tails, which hold under 1 weight in 5000 each."""
-    counts, low, high = histogram.counts, 0, len(histogram.counts)
-    allowed = _TAIL * histogram.elements
-    while high - low > 1 and sum(counts[: low + 1]) <= allowed:
+    """(first biased exponent, counts) without `zeros` and the far tails, which hold under 1 weight in 5000 each."""
+    counts, low, high = histogram.counts, int(zeros(histogram) > 0), len(histogram.counts)
+    while high - low > 1 and not counts[low]:
         low += 1
-    while high - low > 1 and sum(counts[high - 1 :]) <= allowed:
+    allowed = _TAIL * histogram.elements
+    start, end = low, high
+    while high - low > 1 and sum(counts[start : low + 1]) <= allowed:
+        low += 1
+    while high - low > 1 and sum(counts[high - 1 : end]) <= allowed:
         high -= 1
     return histogram.first + low, counts[low:high]
 
 
 def _figure(histogram: Histogram) -> Html:
     first, counts = middle(histogram)
-    outside = histogram.elements - sum(counts)
+    apart = zeros(histogram)
+    outside = histogram.elements - sum(counts) - apart
     highest, n = max([*counts, 1]), len(counts)
     bars = [_bar(k, c, n, highest, first + k - histogram.bias, histogram.elements) for k, c in enumerate(counts)]
     ticks = [_tick(k, n, first + k - histogram.bias) for k in _tick_places(first - histogram.bias, n)]
@@ -42,6 +52,8 @@ def _figure(histogram: Histogram) -> Html:
     picture = tag("svg", *shapes, cls="histogram", width="100%", height=_HEIGHT + 22, role="img", aria_label=label)
     weights = numbers.plural(histogram.elements, "weight")
     facts = f"{weights}, {histogram.dtype}; {histogram.entropy:.2f} bits of entropy"
+    if apart:
+        facts += f"; {numbers.exact(apart)} zero or subnormal"
     if outside:
         facts += f"; {numbers.exact(outside)} outside the range shown"
     return tag("figure", tag("figcaption", tag("strong", foldable(name)), tag("span", escape(facts))), picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import Final
@@ -15,6 +15,7 @@ from .markup import Html, escape, join, legend, percent, table, tag
 _HEIGHT: Final = 260
 _COLUMNS: Final = 600
 _TABLE_ROWS: Final = 2000
+_TAIL: Final = 0.005
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,26 @@ def signed_scale(values: Sequence[float]) -> tuple[float, float, list[float]]:
     return first * step, last * step, [k * step for k in range(first, last + 1)]
 
 
-def typical_distances(parts: Sequence[Column], tail: float = 0.005) -> tuple[float, float]:
-    """The lowest and highest distance from the bound, leaving out `tail` of the weights at each end.
+def typical_distances(parts: Sequence[Column]) -> tuple[float, float]:
+    """The lowest and highest distance from the bound, but for a few weights."""
+    return _typical((c.bits - c.bound, c.elements) for c in parts if c.bound is not None)
 
-    A bias of a hundred weights that shares a block may be bits away, and would flatten all that matters.
+
+def typical_top(parts: Sequence[Column]) -> float:
+    """The highest figure of the plot, but for a few weights."""
+    return _typical((max(c.bits, c.bound or 0.0), c.elements) for c in parts)[1]
+
+
+def _typical(weighted: Iterable[tuple[float, int]]) -> tuple[float, float]:
+    """Lowest and highest of (value, weights) pairs, leaving out half a percent of the weights at each end.
+
+    A bias of a hundred weights may be many bits away, and would flatten all that matters.
     """
-    pairs = sorted((c.bits - c.bound, c.elements) for c in parts if c.bound is not None)
+    pairs = sorted(weighted)
     total, seen, inside = sum(n for _, n in pairs), 0, []
-    for distance, n in pairs:
-        if seen + n > tail * total and seen < (1 - tail) * total:
-            inside.append(distance)
+    for value, n in pairs:
+        if seen + n > _TAIL * total and seen < (1 - _TAIL) * total:
+            inside.append(value)
         seen += n
     return inside[0], inside[-1]
 
@@ -123,13 +134,14 @@ def spans(parts: list[Column]) -> Iterator[tuple[int, Column, float, float]]:
 
 def _levels(parts: list[Column]) -> Html:
     """Bits per weight, from zero, with the bound as a line."""
-    top, ticks = scale(max(max(c.bits, c.bound or 0.0) for c in parts))
+    top, ticks = scale(typical_top(parts))
     drawn: list[Html] = [_gridline(t, 1 - t / top) for t in ticks]
     lines = []
     for k, c, at, width in spans(parts):
-        drawn.append(_bar(c, at, width, 1 - c.bits / top, c.bits / top, "ours odd" if k % 2 else "ours"))
+        height = min(c.bits / top, 1.0)
+        drawn.append(_bar(c, at, width, 1 - height, height, "ours odd" if k % 2 else "ours"))
         if c.bound is not None:
-            y = percent(1 - c.bound / top)
+            y = percent(1 - min(c.bound / top, 1.0))
             lines.append(tag("line", x1=percent(at), x2=percent(at + width), y1=y, y2=y, cls="bound"))
     label = f"Bits per weight of {len(parts)} columns of tensors in file order; the table below has the figures"
     return tag("svg", *drawn, *lines, cls="layers", width="100%", height=_HEIGHT, role="img", aria_label=label)

@@ -7,20 +7,22 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import BombError, FormatError, InputError
-from ...source import BytesSource, FileSource, Source
+from ...errors import InputError
+from ...source import BytesSource, FileSource
 from ..methods import EFFORTS, Effort
 from . import outputs
-from .base import Base
+from .base import Base, sha256_of
 from .container import is_archive
 from .inputs import STDIO, default_archive_path, open_inputs, spooled_stdin
+from .members import safe_member
 from .plan import element_total, make_plan
 from .pool import thread_count
 from .reader import Archive
@@ -28,14 +30,14 @@ from .writer import write_archive
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
-MAX_EXPANSION = 1 << 14
-"""Decoded bytes per archive byte beyond which an archive is taken for a bomb, unless it decodes to under 1 GiB."""
-_ALWAYS_ALLOWED = 1 << 30
 
 
 @dataclass(frozen=True)
 class ArchiveReceipt:
-    """What one run did. `bytes` figures are lengths of real files; `seconds` is wall clock; `sha256` is the archive's."""
+    """What one run did. `bytes` figures are lengths of real files; `seconds` is wall clock.
+
+    `sha256`, the archive's, is computed when it is asked for, from the file (hashing takes longer than decoding does).
+    """
 
     source: str
     archive: str
@@ -45,9 +47,17 @@ class ArchiveReceipt:
     tensors: int
     files: int
     seconds: float
-    sha256: str
     base: str = ""
     problems: tuple[str, ...] = ()
+    digest: str = field(default="", repr=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex. Raises InputError if the archive is gone."""
+        if self.digest:
+            return self.digest
+        with FileSource(self.archive) as source:
+            return sha256_of(source).hex()
 
     @property
     def ratio(self) -> float:
@@ -64,8 +74,8 @@ class ArchiveReceipt:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        derived = {k: getattr(self, k) for k in ("ratio", "saved_percent", "bits_per_weight")}
-        return asdict(self) | derived
+        own = {k: v for k, v in asdict(self).items() if k != "digest"}
+        return own | {k: getattr(self, k) for k in ("sha256", "ratio", "saved_percent", "bits_per_weight")}
 
 
 def effort_named(name: str) -> Effort:
@@ -86,8 +96,14 @@ def _opened_base(base: PathLike | None) -> Iterator[Base | None]:
         yield Base(inputs)
 
 
-def _same_file(a: Path, b: PathLike) -> bool:
-    return a.exists() and os.fspath(b) != STDIO and os.path.samefile(a, b)
+def _refuse_input(target: Path | None, sources: list[FileSource], base: Base | None) -> None:
+    """Raises InputError if writing `target` would replace something that is being read."""
+    if target is None or not target.exists():
+        return
+    for source in [*sources, *(base.sources() if base else [])]:
+        path = Path(os.path.abspath(source.name))
+        if any(os.path.samefile(target, place) for place in (path, *path.parents) if place.exists()):
+            raise InputError(f"{target}: is or holds one of the inputs; choose another output")
 
 
 def _target(dst: PathLike | None, default: Callable[[], Path]) -> Path | None:
@@ -122,11 +138,10 @@ def compress_file(
         target = _target(dst, lambda: default_archive_path(src) if os.fspath(src) != STDIO else Path("stdin.nw"))
         if target is not None:
             outputs.refuse_existing(target, force)
-            if any(_same_file(target, f.source.name) for f in inputs.files):
-                raise InputError(f"{target}: is one of the inputs; choose another output")
         opened = stack.enter_context(_opened_base(base))
+        _refuse_input(target, [f.source for f in inputs.files], opened)
         plan = make_plan(inputs, chosen, opened)
-        digest = hashlib.sha256()
+        digest = hashlib.sha256() if target is None else None
         with _file_target(target, force) as descriptor:
             size = write_archive(plan, inputs, opened, chosen, workers, _sink(descriptor, digest), progress)
         index = plan.index
@@ -139,9 +154,9 @@ def compress_file(
             tensors=sum(len(f.layout.views or f.layout.regions) + len(f.layout.empty) for f in inputs.files),
             files=len(index.files),
             seconds=time.perf_counter() - started,
-            sha256=digest.hexdigest(),
             base="" if base is None else os.fspath(base),
             problems=tuple(f"{f.path}: {f.problem}" for f in index.files if f.problem),
+            digest=digest.hexdigest() if digest else "",
         )
 
 
@@ -155,7 +170,8 @@ def _sink(descriptor: int, digest: Any) -> Callable[[bytes], None]:
     def sink(data: bytes) -> None:
         nonlocal position
         outputs.write_all(descriptor, data, position)
-        digest.update(data)
+        if digest is not None:
+            digest.update(data)
         position += len(data)
 
     return sink
@@ -172,11 +188,9 @@ def _opened_archive(path: PathLike, base: PathLike | None) -> Iterator[tuple[Arc
         yield Archive(source, opened), source
 
 
-def _check_expansion(archive: Archive, source: Source) -> int:
-    total = sum(f.size for f in archive.files)
-    if total > _ALWAYS_ALLOWED and total > MAX_EXPANSION * source.size:
-        raise BombError(f"{source.name}: {source.size} bytes claim to hold {total}; refused as a decompression bomb")
-    return total
+def _total(archive: Archive) -> int:
+    """Bytes of all files. Raises BombError."""
+    return archive.refuse_bomb(sum(f.size for f in archive.files))
 
 
 def _receipt(archive: Archive, source: FileSource, path: PathLike, target: str, base: PathLike | None, started: float) -> ArchiveReceipt:
@@ -186,27 +200,13 @@ def _receipt(archive: Archive, source: FileSource, path: PathLike, target: str, 
         original_bytes=sum(f.size for f in archive.files),
         archive_bytes=source.size,
         elements=element_total(archive.index.segments),
-        tensors=len(archive.keys()),
+        tensors=archive.tensor_count,
         files=len(archive.files),
         seconds=time.perf_counter() - started,
-        sha256=_sha256(source),
         base="" if base is None else os.fspath(base),
         problems=tuple(f"{f.path}: {f.problem}" for f in archive.files if f.problem),
+        digest=sha256_of(source).hex() if os.fspath(path) == STDIO else "",
     )
-
-
-def _sha256(source: FileSource) -> str:
-    from .base import sha256_of
-
-    return sha256_of(source).hex()
-
-
-def _safe_member(path: str, archive: str) -> PurePosixPath:
-    member = PurePosixPath(path)
-    bad = not path or member.is_absolute() or ".." in member.parts or "\\" in path or "\0" in path
-    if bad or not member.parts or member.as_posix() != path:
-        raise FormatError(f"{archive}: holds a file called {path!r}, which would leave the output folder")
-    return member
 
 
 def _default_output(path: PathLike) -> Path:
@@ -234,12 +234,13 @@ def decompress_file(
     """
     started, workers = time.perf_counter(), thread_count(threads)
     with _opened_archive(src, base) as (archive, source):
-        _check_expansion(archive, source)
+        _total(archive)
         target = _target(dst, lambda: _default_output(src))
+        _refuse_input(target, [source], archive.base)
         if archive.index.directory:
             if target is None:
                 raise InputError(f"{source.name}: holds a folder, which can't go to standard output; use -o")
-            _write_folder(archive, target, workers, force, progress, source.name)
+            _write_folder(archive, target, workers, force, progress)
         else:
             _write_single(archive, target, workers, force, progress)
         return _receipt(archive, source, src, STDIO if target is None else os.fspath(target), base, started)
@@ -257,23 +258,18 @@ def _write_single(archive: Archive, target: Path | None, threads: int, force: bo
         archive.decode_files(put, threads, progress)
 
 
-def _write_folder(archive: Archive, target: Path, threads: int, force: bool, progress: Progress | None, name: str) -> None:
-    members = [_safe_member(f.path, name) for f in archive.files]
-    if len(set(members)) != len(members):
-        raise FormatError(f"{name}: holds two files of the same name")
-    with outputs.new_folder(target, force) as folder, ExitStack() as stack:
+def _write_folder(archive: Archive, target: Path, threads: int, force: bool, progress: Progress | None) -> None:
+    with outputs.new_folder(target, force) as folder:
         outputs.require_space(target.parent, sum(f.size for f in archive.files))
-        descriptors = []
-        for member, file in zip(members, archive.files, strict=True):
-            path = folder / member
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptors.append(stack.enter_context(outputs.new_file(path, force=False)))
-            os.ftruncate(descriptors[-1], file.size)
+        paths = [folder / safe_member(f.path) for f in archive.files]
+        for path, file in zip(paths, archive.files, strict=True):
+            outputs.make_member(path, file.size)
 
         def put(file: int, offset: int, data: NDArray[np.uint8]) -> None:
-            outputs.write_all(descriptors[file], data.data, offset)
+            outputs.write_member(paths[file], data.data, offset)
 
         archive.decode_files(put, threads, progress)
+        outputs.sync_members(paths, folder)
 
 
 def verify_file(
@@ -291,6 +287,7 @@ def verify_file(
     started, workers = time.perf_counter(), thread_count(threads)
     compared = nullcontext(None) if against is None else open_inputs(against)
     with _opened_archive(path, base) as (archive, source), compared as originals:
+        _total(archive)
         if originals is not None:
             have = {f.path: f.source for f in originals.files}
             if not archive.index.directory and len(have) == 1:
@@ -312,18 +309,14 @@ def verify_file(
 def open(path: PathLike | bytes, *, base: PathLike | None = None) -> Archive:  # noqa: A001  netweight.open, as safetensors has safe_open
     """Open an archive to read single tensors. A context manager. Raises FormatError and its kin, BaseMismatchError."""
     with ExitStack() as stack:
-        source: Source
-        if isinstance(path, bytes):
-            source = BytesSource(path)
-        else:
-            source = stack.enter_context(FileSource(path))
-        opened = stack.enter_context(_opened_base(base))
-        archive = Archive(source, opened, close=stack.pop_all().close)
+        source = BytesSource(path) if isinstance(path, bytes) else stack.enter_context(FileSource(path))
+        archive = Archive(source, stack.enter_context(_opened_base(base)))
+        archive.close_with(stack.pop_all().close)
         return archive
 
 
 def load_file(path: PathLike, *, base: PathLike | None = None) -> dict[str, NDArray[Any]]:
     """Every tensor by name. Raises FormatError and its kin; BombError for absurd expansions."""
     with open(path, base=base) as archive:
-        _check_expansion(archive, archive.source)
+        _total(archive)
         return {name: archive.tensor(name) for name in archive.keys()}

@@ -51,6 +51,9 @@ class Base:
     def source(self, number: int) -> FileSource:
         return self._inputs.files[number].source
 
+    def sources(self) -> list[FileSource]:
+        return [f.source for f in self._inputs.files]
+
     def files(self) -> list[BaseFile]:
         """What the receiver must hold."""
         if self._hashes is None:

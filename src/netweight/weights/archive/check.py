@@ -1,8 +1,7 @@
-"""What an index must keep before anything is decoded by it: every reference leads somewhere, and no length is absurd."""
+"""What an index must keep before anything is decoded by it: references lead somewhere, no length is absurd."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Final
 
 from ...errors import BombError, FormatError
@@ -10,6 +9,7 @@ from ...ggml import BLOCK_TYPES
 from ...spec import element_count
 from ..regions.model import View
 from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Segment
+from .members import safe_member
 from .plan import group_spec
 
 MAX_BLOCK_BYTES: Final = 128 << 20
@@ -29,15 +29,6 @@ class Budget:
         if self._left < 0:
             raise BombError(f"archive index: announces {count} entries, more than its bytes can honestly hold")
         return count
-
-
-def safe_member(path: str) -> PurePosixPath:
-    """`path` as a place below a folder. Raises FormatError for one that isn't, on any system."""
-    member = PurePosixPath(path)
-    bad = not path or member.is_absolute() or ".." in member.parts or "\\" in path or "\0" in path
-    if bad or not member.parts or member.as_posix() != path:
-        raise FormatError(f"holds a file called {path!r}, which would leave the output folder")
-    return member
 
 
 def check_index(index: Index) -> None:

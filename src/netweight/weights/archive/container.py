@@ -1,7 +1,8 @@
 """The file around payloads and index.
 
     archive := "\\x89NWA" version(1) | payloads, end to end | index | random | trailer
-    index   := index_wire's compressible part in Brotli, or as it is where that isn't shorter (the lengths are equal then)
+    index   := index_wire's compressible part in Brotli; as it is, with equal lengths, where that isn't shorter or is
+               too short to be believed
     random  := digests and checksums, as they are
     trailer := raw index length(4) | index length(4) | random length(4) | checksum(8) | "NWA\\n"
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+import numpy as np
 import xxhash
 
 from ...entropy.general import Brotli
@@ -21,7 +23,7 @@ from ...errors import BombError, ChecksumError, FormatError, InputError, Truncat
 from ...source import Source
 from ...spec import Spec
 from .index import Index
-from .index_wire import decode_index, encode_index
+from .index_wire import decode_index, encode_index, entry_count
 
 MAGIC: Final = b"\x89NWA"
 VERSION: Final = 1
@@ -29,7 +31,11 @@ HEADER: Final = MAGIC + bytes([VERSION])
 _END: Final = b"NWA\n"
 _TRAILER: Final = struct.Struct("<IIIQ4s")
 _MAX_INDEX: Final = 1 << 30
-_MAX_RATIO: Final = 4096  # an index is names and numbers; real ones compress 5 to 100 times
+# An index is names and numbers: real ones compress 5 to 100 times and have up to 3 entries a byte.
+_FREE_BYTES: Final = 16 << 20
+_MAX_RATIO: Final = 4096
+_FREE_ENTRIES: Final = 1 << 17
+_ENTRIES_PER_BYTE: Final = 8
 
 
 def _checksum(index: bytes, random: bytes, lengths: bytes) -> int:
@@ -39,20 +45,28 @@ def _checksum(index: bytes, random: bytes, lengths: bytes) -> int:
 def pack_tail(index: Index) -> bytes:
     """Everything after the payloads."""
     raw, random = encode_index(index)
-    packed = Brotli(level=11 if len(raw) < 1 << 18 else 5).encode(_view(raw), Spec.raw(len(raw)))
     if max(len(raw), len(random)) > _MAX_INDEX:
         raise InputError(f"an index of {len(raw)} bytes is too large; compress fewer files at once")
-    if len(packed) >= len(raw):
+    packed = Brotli(level=_level(len(raw))).encode(np.frombuffer(raw, np.uint8), Spec.raw(len(raw)))
+    believable = len(raw) <= _most_bytes(len(packed)) and entry_count(index) <= _most_entries(len(packed))
+    if len(packed) >= len(raw) or not believable:
         packed = raw
     lengths = struct.pack("<III", len(raw), len(packed), len(random))
     checksum = _checksum(packed, random, lengths)
     return packed + random + lengths + struct.pack("<Q", checksum) + _END
 
 
-def _view(data: bytes):  # type: ignore[no-untyped-def]
-    import numpy as np
+def _level(size: int) -> int:
+    """Brotli's strongest level takes 2 microseconds a byte, which only a small index is worth."""
+    return 11 if size < 1 << 13 else 9 if size < 1 << 18 else 5
 
-    return np.frombuffer(data, np.uint8)
+
+def _most_bytes(packed: int) -> int:
+    return min(_MAX_INDEX, _FREE_BYTES + _MAX_RATIO * packed)
+
+
+def _most_entries(packed: int) -> int:
+    return _FREE_ENTRIES + _ENTRIES_PER_BYTE * packed
 
 
 def is_archive(source: Source) -> bool:
@@ -81,10 +95,13 @@ def read_index(source: Source) -> Index:
     random = source.read(start + length, random_length).tobytes()
     if _checksum(packed, random, trailer[:12]) != checksum:
         raise ChecksumError(f"{name}: its index was altered (checksum differs)")
-    if raw_length > min(_MAX_INDEX, _MAX_RATIO * (length + 16)):
+    if raw_length > _most_bytes(length):
         raise BombError(f"{name}: announces an index of {raw_length} bytes from {length}")
-    raw = packed if length == raw_length else Brotli(level=11).decode(packed, Spec.raw(raw_length)).tobytes()
-    index = decode_index(raw, random, len(HEADER))
+    try:
+        raw = packed if length == raw_length else Brotli(level=11).decode(packed, Spec.raw(raw_length)).tobytes()
+        index = decode_index(raw, random, len(HEADER), _most_entries(length))
+    except FormatError as error:
+        raise type(error)(f"{name}: {error}") from None
     payloads = sum(b.length for b in index.blocks)
     if payloads != start - len(HEADER):
         raise FormatError(f"{name}: payloads fill {start - len(HEADER)} bytes, its index says {payloads}")

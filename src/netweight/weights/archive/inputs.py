@@ -13,11 +13,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from ...errors import InputError, NotFoundError
+from ...errors import FormatError, InputError, NotFoundError
 from ...source import FileSource
 from ..regions import find
 from ..regions.model import Layout
 from ..regions.shards import shards
+from .members import safe_member
 
 STDIO: Final = "-"
 
@@ -67,11 +68,21 @@ def _folder_files(folder: Path) -> list[Path]:
 
 def _members(path: Path) -> tuple[bool, list[tuple[str, Path]]]:
     if path.is_dir():
-        return True, [(p.relative_to(path).as_posix(), p) for p in _folder_files(path)]
+        return True, [(_member(p, path), p) for p in _folder_files(path)]
     listed = shards(path)
     if listed is None:
         return False, [(path.name, path)]
-    return True, [(p.relative_to(path.parent).as_posix(), p) for p in [path, *listed]]
+    return True, [(_member(p, path.parent), p) for p in [path, *listed]]
+
+
+def _member(path: Path, folder: Path) -> str:
+    """The name in the archive. Raises InputError for one that no archive may hold."""
+    name = path.relative_to(folder).as_posix()
+    try:
+        safe_member(name)
+    except FormatError:
+        raise InputError(f"{path}: a backslash in a name means a folder on other systems: rename it") from None
+    return name
 
 
 @contextmanager

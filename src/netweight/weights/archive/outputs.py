@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...errors import OutputError
@@ -38,11 +38,13 @@ def explained(path: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Best effort: some folders can be written but not read, and some file systems can't do it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _publish(temporary: Path, path: Path, force: bool) -> None:
@@ -89,10 +91,10 @@ def new_folder(path: Path, force: bool) -> Iterator[Path]:
     refuse_existing(path, force)
     with explained(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent))
-        os.chmod(temporary, 0o777 & ~_umask())
     try:
-        yield temporary
         with explained(path):
+            os.chmod(temporary, 0o777 & ~_umask())
+            yield temporary
             old = temporary.with_suffix(".old")
             if path.exists() or path.is_symlink():
                 os.replace(path, old)
@@ -107,12 +109,40 @@ def new_folder(path: Path, force: bool) -> Iterator[Path]:
             shutil.rmtree(temporary)
 
 
+def make_member(path: Path, size: int) -> None:
+    """A file of `size` zeros inside a new folder. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("xb") as file:
+        os.ftruncate(file.fileno(), size)
+
+
+def write_member(path: Path, data: bytes | memoryview, offset: int) -> None:
+    """`data` at `offset` of a file made before; opened each time, for there may be more files than descriptors."""
+    descriptor = os.open(path, os.O_WRONLY)
+    try:
+        write_all(descriptor, data, offset)
+    finally:
+        os.close(descriptor)
+
+
+def sync_members(paths: list[Path], folder: Path) -> None:
+    """Files and the folders that they are in, to disk. Raises OSError."""
+    for path in paths:
+        descriptor = os.open(path, os.O_WRONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    for parent in {p.parent for p in paths} | {folder}:
+        _sync_folder(parent)
+
+
 @contextmanager
 def stdout_file() -> Iterator[int]:
     """A temporary file that goes to standard output when the block ends well."""
     with tempfile.TemporaryFile(prefix="netweight-") as spool:
-        yield spool.fileno()
-        spool.flush()
+        with explained(Path("<stdout>")):
+            yield spool.fileno()
         spool.seek(0)
         shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
         sys.stdout.buffer.flush()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
+import xxhash
+from numpy.typing import NDArray
 
 from ...ggml import BLOCK_TYPES
 from ...spec import Spec, element_count
@@ -15,10 +17,11 @@ from ..methods import Effort
 from ..pieces import split
 from ..regions.model import Region
 from .base import Base
-from .index import BASE_DELTA, BASE_EQUAL, COPY, GAP, INLINE, REGION, FileEntry, Index, Piece, Segment
+from .index import BASE_DELTA, BASE_EQUAL, COPY, GAP, INLINE, OWN, REGION, FileEntry, Index, Piece, Segment
 from .inputs import InputFile, Inputs
 
 INLINE_LIMIT: Final = 1 << 16
+INLINE_TOTAL: Final = 8 << 20  # an index is read at once
 SMALL_ELEMENTS: Final = 1 << 16  # tensors under this share blocks and so the cost of their tables
 COMPARE_BYTES: Final = 4 << 20
 _LEAST_COPY: Final = 64
@@ -46,9 +49,11 @@ def make_plan(inputs: Inputs, effort: Effort, base: Base | None) -> Plan:
     """Look at the inputs (headers; tensors only to compare them) and decide what is coded, and how it is cut."""
     index = Index(directory=inputs.directory)
     places: list[Place] = []
+    inline = INLINE_TOTAL
     for number, file in enumerate(inputs.files):
         start = len(index.segments)
-        for offset, segment in _segments(file):
+        for offset, segment in _segments(file, min(inline, INLINE_LIMIT)):
+            inline -= len(segment.inline)
             index.segments.append(segment)
             places.append(Place(number, offset))
         layout = file.layout
@@ -60,19 +65,22 @@ def make_plan(inputs: Inputs, effort: Effort, base: Base | None) -> Plan:
     return Plan(index, places, list(_groups(index.segments, effort)))
 
 
-def _segments(file: InputFile) -> Iterator[tuple[int, Segment]]:
+def _segments(file: InputFile, inline: int) -> Iterator[tuple[int, Segment]]:
+    """(offset, segment) of each; gaps of up to `inline` bytes in all lie in the index."""
     at = 0
     for region in (*file.layout.regions, None):
         end = region.offset if region else file.source.size
         if end > at:
-            yield at, _gap(file, at, end - at)
+            gap = _gap(file, at, end - at, inline)
+            inline -= len(gap.inline)
+            yield at, gap
         if region:
             yield region.offset, _region(region)
             at = region.offset + region.nbytes
 
 
-def _gap(file: InputFile, offset: int, nbytes: int) -> Segment:
-    if nbytes <= INLINE_LIMIT:
+def _gap(file: InputFile, offset: int, nbytes: int, inline: int) -> Segment:
+    if nbytes <= inline:
         return Segment(INLINE, nbytes, inline=file.source.read(offset, nbytes).tobytes())
     return Segment(GAP, nbytes)
 
@@ -98,32 +106,41 @@ def _match_base(index: Index, places: list[Place], inputs: Inputs, base: Base) -
         )
         how = BASE_EQUAL if equal else BASE_DELTA
         index.segments[k] = replace(segment, how=how, base_file=found.file, base_offset=found.offset)
-    index.bases = base.files()
+    if any(s.how != OWN for s in index.segments):
+        index.bases = base.files()
 
 
 def _mark_copies(index: Index, places: list[Place], inputs: Inputs) -> None:
     """Give every later twin of a region a reference to the first. Bytes are compared, not hashes."""
 
-    def read(k: int, at: int, n: int) -> np.ndarray:  # type: ignore[type-arg]
+    def read(k: int, at: int, n: int) -> NDArray[np.uint8]:
         return inputs.files[places[k].file].source.read(places[k].offset + at, n)
 
-    by_size: dict[int, list[int]] = defaultdict(list)
-    for k, s in enumerate(index.segments):
-        if s.has_blocks and s.kind != INLINE and s.nbytes >= _LEAST_COPY:
-            by_size[s.nbytes].append(k)
-    for nbytes, members in by_size.items():
-        if len(members) < 2:
-            continue
-        first: dict[bytes, list[int]] = defaultdict(list)
-        for k in members:
-            middle = (nbytes - _SAMPLE) // 2
-            alike = first[read(k, middle, _SAMPLE).tobytes() + read(k, nbytes - _SAMPLE, _SAMPLE).tobytes()]
-            for other in alike:
-                if all(np.array_equal(read(k, at, n), read(other, at, n)) for at, n in _chunks(nbytes)):
-                    index.segments[k] = replace(index.segments[k], how=COPY, copy_of=other, base_file=0, base_offset=0)
-                    break
-            else:
-                alike.append(k)
+    def sample(k: int) -> bytes:
+        nbytes = index.segments[k].nbytes
+        return read(k, (nbytes - _SAMPLE) // 2, _SAMPLE).tobytes() + read(k, nbytes - _SAMPLE, _SAMPLE).tobytes()
+
+    def digest(k: int) -> bytes:
+        state = xxhash.xxh3_128()
+        for at, n in _chunks(index.segments[k].nbytes):
+            state.update(read(k, at, n))
+        return state.digest()
+
+    large = [k for k, s in enumerate(index.segments) if s.has_blocks and s.nbytes >= _LEAST_COPY]
+    groups = [large]
+    for key in (lambda k: index.segments[k].nbytes, sample, digest):  # from cheap to dear, each where the one before ties
+        groups = [alike for group in groups for alike in _grouped(group, key) if len(alike) > 1]
+    for first, *others in groups:
+        for k in others:
+            if all(np.array_equal(read(k, at, n), read(first, at, n)) for at, n in _chunks(index.segments[k].nbytes)):
+                index.segments[k] = replace(index.segments[k], how=COPY, copy_of=first, base_file=0, base_offset=0)
+
+
+def _grouped(members: list[int], key: Callable[[int], Hashable]) -> Iterable[list[int]]:
+    groups: dict[Hashable, list[int]] = defaultdict(list)
+    for k in members:
+        groups[key(k)].append(k)
+    return groups.values()
 
 
 def _groups(segments: list[Segment], effort: Effort) -> Iterator[tuple[Piece, ...]]:

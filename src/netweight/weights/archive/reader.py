@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -14,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import tensors
-from ...errors import BaseMismatchError, ChecksumError, FormatError, NotFoundError
+from ...errors import BaseMismatchError, BombError, ChecksumError, FormatError, NotFoundError, UnsupportedError
 from ...frame import checksum
+from ...ggml import BLOCK_TYPES
 from ...source import Source
-from ...spec import DTYPES, Spec, element_count
+from ...spec import DTYPES, Spec, byte_count, element_count
 from ..methods import decode_block, method_name
 from .base import Base
 from .container import read_index
@@ -31,6 +33,11 @@ Put = Callable[[int, int, NDArray[np.uint8]], None]
 """put(file number, offset in the file, bytes); called from several threads for disjoint ranges."""
 
 _CACHED_BLOCKS: Final = 2
+_CACHED_BYTES: Final = 64 << 20
+MAX_EXPANSION: Final = 1 << 22
+"""Decoded bytes per archive byte beyond which an archive is taken for a bomb, unless it decodes to under 1 GiB more
+than its base. A block of one repeated value expands nearly so much; more copies of it alone are refused wrongly."""
+_ALWAYS_ALLOWED: Final = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +67,21 @@ class _Tensor:
     strides: tuple[int, ...] | None = None
 
 
+def _bytes_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a tensor of quantised blocks as bytes."""
+    block = BLOCK_TYPES[name]
+    return (*shape[:-1], shape[-1] // block.weights * block.nbytes)
+
+
 class Archive:
     """An open archive. A context manager; safe to read from several threads.
 
     `base` is what the archive was coded against, if anything. Every method that decodes raises FormatError and its kin.
     """
 
-    def __init__(self, source: Source, base: Base | None = None, close: Callable[[], None] | None = None) -> None:
-        self.source, self._base, self._close = source, base, close
+    def __init__(self, source: Source, base: Base | None = None) -> None:
+        self.source, self.base = source, base
+        self._close: Callable[[], None] | None = None
         self.index: Index = read_index(source)
         if self.index.bases:
             if base is None:
@@ -75,6 +89,7 @@ class Archive:
                 raise BaseMismatchError(f"{source.name}: was coded against {wanted}: give it with --base (base=)")
             base.check(self.index.bases, source.name)
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._cached_bytes = 0
         self._lock = threading.Lock()
 
     def __enter__(self) -> Archive:
@@ -83,6 +98,10 @@ class Archive:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def close_with(self, close: Callable[[], None]) -> None:
+        """Let `close()` call `close`."""
+        self._close = close
+
     def close(self) -> None:
         if self._close:
             self._close()
@@ -90,6 +109,19 @@ class Archive:
     @property
     def files(self) -> list[FileEntry]:
         return self.index.files
+
+    @property
+    def tensor_count(self) -> int:
+        """How many tensors have a name."""
+        regions = [s.kind == REGION for s in self.index.segments]
+        return sum(len(f.empty) + (len(f.views) or sum(regions[slice(*f.segments)])) for f in self.files)
+
+    def refuse_bomb(self, nbytes: int) -> int:
+        """`nbytes`, that are about to be decoded. Raises BombError if that is absurd for this archive."""
+        free = _ALWAYS_ALLOWED + sum(b.size for b in self.index.bases)
+        if nbytes > free + MAX_EXPANSION * self.source.size:
+            raise BombError(f"{self.source.name}: {self.source.size} bytes claim to hold {nbytes}; refused as a bomb")
+        return nbytes
 
     # --- names ---
 
@@ -110,7 +142,9 @@ class Archive:
         several = len(self.index.files) > 1
         for number, file in enumerate(self.index.files):
             for name, tensor in self._file_names(number, file):
-                key = f"{file.path}:{name}" if several and name in names else name
+                key = name
+                while several and key in names:
+                    key = f"{file.path}:{key}"
                 if key in names:
                     raise FormatError(f"{self.source.name}: two tensors are called {key!r}")
                 names[key] = tensor
@@ -177,8 +211,8 @@ class Archive:
 
     def _base_bytes(self, segment: int, start: int, nbytes: int) -> NDArray[np.uint8]:
         s = self.index.segments[segment]
-        assert self._base is not None
-        return self._base.source(s.base_file).read(s.base_offset + start, nbytes)
+        assert self.base is not None
+        return self.base.source(s.base_file).read(s.base_offset + start, nbytes)
 
     def _cached(self, number: int) -> NDArray[np.uint8]:
         with self._lock:
@@ -187,9 +221,11 @@ class Archive:
                 return self._cache[number]
         decoded = self._decode(number)
         with self._lock:
-            self._cache[number] = decoded
-            if len(self._cache) > _CACHED_BLOCKS:
-                self._cache.popitem(last=False)
+            if number not in self._cache:
+                self._cache[number] = decoded
+                self._cached_bytes += decoded.size
+            while len(self._cache) > _CACHED_BLOCKS and self._cached_bytes > _CACHED_BYTES:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].size
         return decoded
 
     def _segment_bytes(self, number: int, start: int, nbytes: int) -> NDArray[np.uint8]:
@@ -218,19 +254,20 @@ class Archive:
         if found.segment is None:
             return np.empty(found.shape, tensors.numpy_dtype(found.dtype))
         segment = self.index.segments[found.segment]
-        data = self._segment_bytes(found.segment, 0, segment.nbytes)
-        if segment.dtype not in DTYPES:
-            return data.reshape(*segment.shape[:-1], -1)
+        data = self._segment_bytes(found.segment, 0, self.refuse_bomb(segment.nbytes))
+        if segment.dtype in BLOCK_TYPES:
+            return data.reshape(_bytes_shape(segment.dtype, segment.shape))
         if found.strides is None:
             return tensors.to_array(data, Spec(found.dtype, (found.shape,)))
         return self._strided(name, data.view(tensors.numpy_dtype(found.dtype)), found)
 
     def _strided(self, name: str, flat: NDArray[Any], found: _Tensor) -> NDArray[Any]:
         assert found.strides is not None
-        last = found.start + sum((n - 1) * s for n, s in zip(found.shape, found.strides, strict=True))
-        if min(found.strides, default=0) < 0 or (0 not in found.shape and not 0 <= last < flat.size):
+        self.refuse_bomb(element_count(found.shape) * flat.itemsize)
+        # the step along an axis of one element means nothing and may be any number
+        steps = [s * flat.itemsize if n > 1 else 0 for n, s in zip(found.shape, found.strides, strict=True)]
+        if found.start + sum((n - 1) * s for n, s in zip(found.shape, steps, strict=True)) // flat.itemsize >= flat.size:
             raise FormatError(f"{self.source.name}: tensor {name!r} reaches outside its storage")
-        steps = [s * flat.itemsize for s in found.strides]
         view = np.lib.stride_tricks.as_strided(flat[found.start :], found.shape, steps, writeable=False)
         return view.copy()
 
@@ -239,11 +276,21 @@ class Archive:
         found = self._find(name)
         if not found.shape or not 0 <= start <= stop <= found.shape[0]:
             raise NotFoundError(f"{self.source.name}: tensor {name!r} of shape {found.shape} has no rows {start} to {stop}")
-        if found.segment is None or found.strides is not None or found.dtype not in DTYPES:
+        if found.segment is None or found.strides is not None:
             return self.tensor(name)[start:stop]
-        width = self.index.segments[found.segment].nbytes // found.shape[0]
-        data = self._segment_bytes(found.segment, start * width, (stop - start) * width)
-        return tensors.to_array(data, Spec(found.dtype, ((stop - start, *found.shape[1:]),)))
+        row = self._row_bytes(name, found)
+        data = self._segment_bytes(found.segment, start * row, self.refuse_bomb((stop - start) * row))
+        shape = (stop - start, *found.shape[1:])
+        if found.dtype in BLOCK_TYPES:
+            return data.reshape(_bytes_shape(found.dtype, shape))
+        return tensors.to_array(data, Spec(found.dtype, (shape,)))
+
+    def _row_bytes(self, name: str, found: _Tensor) -> int:
+        row = found.shape[1:]
+        packed = found.dtype in DTYPES and element_count(row) * DTYPES[found.dtype].bits % 8
+        if packed or (found.dtype in BLOCK_TYPES and not row):
+            raise UnsupportedError(f"{self.source.name}: rows of {name!r} ({found.dtype}) are no whole bytes: use tensor()")
+        return byte_count(found.dtype, row)
 
     # --- whole files ---
 
@@ -270,10 +317,11 @@ class Archive:
             return at
 
         done, total = 0, sum(f.size for f in index.files)
-        for nbytes in ordered_map(work, range(len(index.blocks)), threads):
-            done += nbytes
-            if progress:
-                progress(min(done, total), total)
+        with closing(ordered_map(work, range(len(index.blocks)), threads)) as lengths:
+            for nbytes in lengths:
+                done += nbytes
+                if progress:
+                    progress(min(done, total), total)
         for k, segment in enumerate(index.segments):
             self._deliver_rest(k, segment, digests, deliver)
         for file in index.files:
@@ -288,8 +336,8 @@ class Archive:
         if segment.kind == INLINE:
             deliver(k, 0, np.frombuffer(segment.inline, np.uint8))
         elif segment.how == BASE_EQUAL:
-            assert self._base is not None
-            digests.add(k, 0, range_hashes(self._base.source(segment.base_file), segment.base_offset, segment.nbytes))
+            assert self.base is not None
+            digests.add(k, 0, range_hashes(self.base.source(segment.base_file), segment.base_offset, segment.nbytes))
             for at in range(0, segment.nbytes, COMPARE_BYTES):
                 n = min(COMPARE_BYTES, segment.nbytes - at)
                 deliver(k, at, self._base_bytes(k, at, n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -62,15 +63,16 @@ def write_archive(
     index, digests = plan.index, Digests(plan.index)
     sink(HEADER)
     offset, done, total = len(HEADER), 0, inputs.size
-    for coded in ordered_map(_Encoder(plan, inputs, base, effort), plan.groups, threads):
-        sink(coded.payload)
-        index.blocks.append(Block(offset, len(coded.payload), checksum(coded.payload), coded.pieces))
-        offset += len(coded.payload)
-        for piece, digest in zip(coded.pieces, coded.hashes, strict=True):
-            digests.add(piece.segment, piece.start, digest)
-            done += piece.nbytes
-        if progress:
-            progress(done, total)
+    with closing(ordered_map(_Encoder(plan, inputs, base, effort), plan.groups, threads)) as results:
+        for coded in results:
+            sink(coded.payload)
+            index.blocks.append(Block(offset, len(coded.payload), checksum(coded.payload), coded.pieces))
+            offset += len(coded.payload)
+            for piece, digest in zip(coded.pieces, coded.hashes, strict=True):
+                digests.add(piece.segment, piece.start, digest)
+                done += piece.nbytes
+            if progress:
+                progress(done, total)
     for number, segment in enumerate(index.segments):
         if segment.how == BASE_EQUAL:
             place = plan.places[number]

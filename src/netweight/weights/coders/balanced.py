@@ -101,7 +101,7 @@ def _encode_floats(out: Writer, words: Words, kind: DType, spec: Spec) -> None:
     symbol_of, _ = alphabet.tables(fields.key_bits)
     out.raw(bytes([fields.clean, fields.sign | all_negative << 1 | fields.top << 2]))
     _write_alphabet(out, alphabet)
-    symbols, specials = np.empty(words.size, np.uint8), np.empty(words.size + 1, np.uint16)
+    symbols, specials = np.empty(words.size, np.uint8), np.empty(words.size, np.uint16)
     mask = (1 << fields.key_bits) - 1
     found = map_keys(words, fields.key_shift, mask, symbol_of, alphabet.first_special, symbols, specials)
     write_symbols(out, symbols, alphabet.size, energies(alphabet, fields.key_bits), spec)
@@ -171,7 +171,8 @@ def _candidates(estimator: Estimator, shapes: list[Shape]) -> Iterator[Scales]:
 
 def _price(candidate: Scales, symbols: Bytes, shapes: list[Shape], alphabet: int) -> float:
     """Bits of the symbols and of what the candidate sends, from a sample."""
-    histograms = scales.count_levels(symbols, candidate, shapes, alphabet, _SAMPLE)
+    levels = scales.levels_of(candidate, shapes, max(1, symbols.size // _SAMPLE))
+    histograms = scales.count_levels(symbols, levels, shapes, alphabet)
     sides = (scales.encode_steps(s) for s in (candidate.rows, candidate.columns) if s is not None)
     return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + 8 * sum(map(len, sides))
 
@@ -183,16 +184,17 @@ def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np
     if symbols.size >= _LEAST_SCALED:
         estimator = Estimator(symbols, energy, shapes)
         best = min(_candidates(estimator, shapes), key=lambda c: _price(c, symbols, shapes, alphabet))
-    histograms = scales.count_levels(symbols, best, shapes, alphabet, symbols.size)
-    group_of, merged, _ = tables.merge_contexts(histograms, _MOST_CONTEXTS)
-    levels = tables.levels_of(merged.astype(np.int64))
-    out.raw(bytes([best.flags, len(levels) - 1]))
-    out.raw(np.searchsorted(group_of, np.arange(1, len(levels))).astype(np.uint8))
+    contexts = scales.all_levels(best, shapes)
+    histograms = np.zeros((scales.LEVELS, rans.SYMBOLS), np.uint32)
+    tables.count_pairs(contexts, symbols, histograms.reshape(-1))
+    group_of, merged, _ = tables.merge_contexts(np.ascontiguousarray(histograms[:, :alphabet]), _MOST_CONTEXTS)
+    scales.regroup(contexts, group_of)
+    table, scale = tables.levels_of(merged.astype(np.int64)), tables.scale_for(symbols.size)
+    out.raw(bytes([best.flags, len(table) - 1]))
+    out.raw(np.searchsorted(group_of, np.arange(1, len(table))).astype(np.uint8))
     scales.write_scales(out, best)
-    tables.write_tables(out, levels)
-    scale = tables.scale_for(symbols.size)
-    contexts = scales.contexts_of(best, shapes, group_of)
-    out.blob(rans.encode(symbols, contexts, tables.frequencies_of(levels, scale), scale))
+    tables.write_tables(out, table)
+    out.blob(rans.encode(symbols, contexts, tables.frequencies_of(table, scale), scale))
 
 
 def read_symbols(source: Reader, count: int, alphabet: int, spec: Spec) -> Bytes:
@@ -208,4 +210,6 @@ def read_symbols(source: Reader, count: int, alphabet: int, spec: Spec) -> Bytes
     best = scales.read_scales(source, flags, shapes)
     scale = tables.scale_for(count)
     frequencies = tables.frequencies_of(tables.read_tables(source, groups, alphabet), scale)
-    return rans.decode(source.blob(), scales.contexts_of(best, shapes, group_of), frequencies, scale)
+    contexts = scales.all_levels(best, shapes)
+    scales.regroup(contexts, group_of)
+    return rans.decode(source.blob(), contexts, frequencies, scale)

@@ -19,7 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ...entropy import rans, tables
-from ...errors import FormatError
+from ...errors import BaseMismatchError, FormatError
+from ...ggml import BLOCK_TYPES
 from ...spec import DType, Spec, dtype
 from ...wire import Reader, Writer
 from . import balanced
@@ -146,8 +147,19 @@ def _words(data: Bytes, kind: DType) -> Words:
     return np.ascontiguousarray(data).view(f"<u{kind.word // 8}")
 
 
+def _checked(spec: Spec, reference: Bytes) -> Spec:
+    """The spec to work by: quantised blocks are bytes here. Raises BaseMismatchError for a reference of another length."""
+    if reference.size != spec.nbytes:
+        raise BaseMismatchError(f"delta block: the base has {reference.size} bytes where {spec.nbytes} are expected")
+    return Spec.raw(spec.nbytes) if spec.dtype in BLOCK_TYPES else spec
+
+
 def encode_block(data: Bytes, spec: Spec, reference: Bytes) -> bytes | None:
-    """`data` given `reference` (both 1-D uint8 of `spec`); None if this would not be smaller."""
+    """`data` given `reference` (both 1-D uint8 of `spec`); None if this would not be smaller.
+
+    Raises BaseMismatchError for a reference of another length.
+    """
+    spec = _checked(spec, reference)
     kind = dtype(spec.dtype)
     words, base = _words(data, kind), _words(reference, kind)
     if words.size < _LEAST:
@@ -164,7 +176,8 @@ def encode_block(data: Bytes, spec: Spec, reference: Bytes) -> bytes | None:
 
 
 def decode_block(body: bytes | memoryview, spec: Spec, reference: Bytes) -> Bytes:
-    """The inverse: `spec.nbytes` bytes. Raises FormatError."""
+    """The inverse: `spec.nbytes` bytes. Raises FormatError; BaseMismatchError as `encode_block`."""
+    spec = _checked(spec, reference)
     kind, source = dtype(spec.dtype), Reader(body, "delta block")
     base, how = _words(reference, kind), source.byte()
     if how == 0:

@@ -19,6 +19,7 @@ from ...spec import Spec
 _CODERS: Final = (Brotli, Zstd, Xz)
 _BROTLI, _ZSTD, _XZ = 0, 1, 2
 _SMALL: Final = 1 << 16
+_PROMISING: Final = 0.98
 
 
 @lru_cache
@@ -36,6 +37,18 @@ def _choices(size: int, level: int) -> list[Codec]:
     if level < 19:
         return [_coder(_ZSTD, level), _coder(_BROTLI, 9)]
     return [_coder(_BROTLI, 11), _coder(_XZ, 9)]
+
+
+def promises(data: NDArray[np.uint8]) -> bool:
+    """Whether repeats, which these coders find, say more of a sample than its byte counts do: weights seldom repeat."""
+    if data.size <= _SMALL:
+        return True
+    start = (data.size - _SMALL) // 2
+    sample = data[start : start + _SMALL]
+    counts = np.bincount(sample, minlength=256)
+    used = counts[counts > 0].astype(np.float64)
+    ideal = float((used * np.log2(sample.size / used)).sum()) / 8
+    return len(_coder(_ZSTD, 3).encode(sample, Spec.raw(sample.size))) < _PROMISING * ideal + 64
 
 
 def encode_block(data: NDArray[np.uint8], level: int) -> bytes:

@@ -137,16 +137,18 @@ def decode_block(body: bytes | memoryview, spec: Spec) -> Bytes:
     """The inverse: `spec.nbytes` bytes. Raises FormatError."""
     from ..methods import decode_block as decode_plain
 
+    if spec.dtype not in BLOCK_TYPES:
+        raise FormatError(f"quantised blocks: {spec.dtype} has none")
     block, source = BLOCK_TYPES[spec.dtype], Reader(body, f"{spec.dtype} block")
-    count, rows = spec.nbytes // block.nbytes, _rows(spec, BLOCK_TYPES[spec.dtype])
+    count, rows = spec.nbytes // block.nbytes, _rows(spec, block)
     out = np.empty((count, block.nbytes), np.uint8)
     for field in _ordered(block):
         part = out[:, field.offset : field.offset + field.nbytes]
         if field.name == "d" and field.dtype == "F16":
             scales = _float_spec(field, count, rows)
-            part[:] = _read_scales(source, _half(out, _minimum(block)), block, scales).reshape(count, -1)
+            part[:] = _read_scales(source, _half(out, _minimum(block)), block, scales).reshape(part.shape)
         elif field.dtype in ("F16", "F32"):
-            part[:] = decode_plain(source.blob(), _float_spec(field, count, rows)).reshape(count, -1)
+            part[:] = decode_plain(source.blob(), _float_spec(field, count, rows)).reshape(part.shape)
         elif field.dtype == "U4":
             values = read_steps(source, 2 * field.nbytes, _prior(out, block), _nibble_model(block, field))
             part[:] = (values[: field.nbytes] | values[field.nbytes :] << 4).T

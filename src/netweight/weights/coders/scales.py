@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from ...entropy import adaptive
 from ...errors import FormatError
-from ...spec import Spec
+from ...spec import Spec, dtype
 from ...wire import Reader, Writer
 
 STEPS: Final = 4
 LEVELS: Final = 64
 _LIMIT: Final = 28
 _MOST_TENSORS: Final = 2048
+_ENOUGH: Final = 512  # weights of a row or column that tell its scale well within a step
 NO_COLUMNS, COLUMNS, CHANNELS = 0, 1, 2
 
 
@@ -41,15 +42,21 @@ class Shape:
 
 
 def shapes_of(spec: Spec) -> list[Shape]:
-    """A vector is one row; a complex number is two columns; very many tensors are taken as one vector, for speed."""
-    two = 2 if spec.dtype in ("C64", "C128") else 1
+    """What the symbols of a block are laid out as: one a word (a byte of a packed dtype; a complex number has two).
+
+    A vector is one row; very many tensors, or rows that aren't whole bytes, are taken as one vector.
+    """
+    kind = dtype(spec.dtype)
+    words = spec.nbytes * 8 // kind.word
     if len(spec.shapes) > _MOST_TENSORS:
-        return [Shape(1, spec.count * two, 1)]
+        return [Shape(1, words, 1)]
     out = []
     for shape, (rows, columns) in zip(spec.shapes, spec.matrices(), strict=True):
-        kernel = prod(shape[2:]) if len(shape) > 2 else 1
-        kernel = max(kernel, 1) * two
-        out.append(Shape(rows, columns * two // kernel, kernel))
+        if columns * kind.bits % kind.word:
+            return [Shape(1, words, 1)]
+        split = max(1, kind.bits // kind.word)
+        kernel = max(prod(shape[2:]), 1) * split if kind.kind != "packed" else 1
+        out.append(Shape(rows, columns * kind.bits // kind.word // kernel, kernel))
     return out
 
 
@@ -70,45 +77,51 @@ NONE: Final = Scales(None, NO_COLUMNS, None)
 
 
 @njit(nogil=True, cache=True)
-def _row_energy(symbols, energy, columns, out):  # type: ignore[no-untyped-def]
-    """out[r] = sum of energy[symbol] over row r of one tensor."""
-    c = np.uint64(columns)
+def _row_energy(symbols, energy, columns, every, out):  # type: ignore[no-untyped-def]
+    """out[r] = mean of energy[symbol] over every `every`-th column of row r of one tensor."""
+    c, step = np.uint64(columns), np.uint64(every)
     for r in range(out.size):
-        start, total = np.uint64(r) * c, 0.0
-        for j in range(columns):
-            total += energy[symbols[start + np.uint64(j)]]
-        out[r] = total
+        at, end, total = np.uint64(r) * c, np.uint64(r + 1) * c, 0.0
+        while at < end:
+            total += energy[symbols[at]]
+            at += step
+        out[r] = total / ((columns + every - 1) // every)
 
 
 @njit(nogil=True, cache=True)
-def _column_energy(symbols, energy, row_weight, out):  # type: ignore[no-untyped-def]
-    """out[j] = sum over rows of energy[symbol] * row_weight[row]."""
+def _column_energy(symbols, energy, row_weight, every, out):  # type: ignore[no-untyped-def]
+    """out[j] = sum over every `every`-th row of energy[symbol] * row_weight[row]."""
     c = np.uint64(out.size)
-    for r in range(row_weight.size):
+    for r in range(0, row_weight.size, every):
         start, weight = np.uint64(r) * c, row_weight[r]
         for j in range(out.size):
             out[j] += energy[symbols[start + np.uint64(j)]] * weight
 
 
 @njit(nogil=True, cache=True)
-def _levels(row_steps, column_steps, group_of, every, out):  # type: ignore[no-untyped-def]
-    """out[k, j] = group_of[row + column + 32, clipped] for row k * every of one tensor.
-
-    Rows of the same step are copies of the first such row.
-    """
-    columns = column_steps.size
+def _levels(row_steps, column_steps, every, out):  # type: ignore[no-untyped-def]
+    """out[k, j] = row + column + 32, clipped to 0..63, for row k * every of one tensor. Rows of the same step are copies."""
+    columns = np.uint64(column_steps.size)
     first = np.full(256, -1, np.int64)
-    k = 0
+    start = np.uint64(0)
     for r in range(0, row_steps.size, every):
-        base, start = np.int64(row_steps[r]) + 32, k * columns
-        twin = first[base + 96]
-        if twin >= 0:
-            out[start : start + columns] = out[twin : twin + columns]
+        base = np.int64(row_steps[r]) + 32
+        if first[base + 96] >= 0:
+            twin = np.uint64(first[base + 96])
+            for j in range(column_steps.size):
+                out[start + np.uint64(j)] = out[twin + np.uint64(j)]
         else:
-            first[base + 96] = start
-            for j in range(columns):
-                out[start + j] = group_of[min(max(base + np.int64(column_steps[j]), 0), 63)]
-        k += 1
+            first[base + 96] = np.int64(start)
+            for j in range(column_steps.size):
+                out[start + np.uint64(j)] = np.uint8(min(max(base + np.int64(column_steps[j]), 0), 63))
+        start += columns
+
+
+@njit(nogil=True, cache=True)
+def regroup(levels, group_of):  # type: ignore[no-untyped-def]
+    """levels[i] = group_of[levels[i]], in place."""
+    for i in range(levels.size):
+        levels[i] = group_of[levels[i]]
 
 
 @njit(nogil=True, cache=True)
@@ -137,9 +150,9 @@ class Estimator:
         for s in shapes:
             part = symbols[at : at + s.rows * s.columns]
             at += part.size
-            sums = np.empty(s.rows)
-            _row_energy(part, energy, s.columns, sums)
-            rows.append(sums / max(s.columns, 1))
+            rows.append(np.zeros(s.rows))
+            if s.columns:
+                _row_energy(part, energy, s.columns, max(1, s.columns // _ENOUGH), rows[-1])
             self._columns.append(self._column_scale(part, s, rows[-1]))
         means = np.concatenate(rows) if rows else np.empty(0)
         weights = np.concatenate([np.full(s.rows, s.columns) for s in shapes]) if shapes else np.empty(0)
@@ -150,9 +163,9 @@ class Estimator:
         """Mean square of each column relative to its rows'."""
         positive = row_means > 0
         weight = np.divide(1.0, row_means, out=np.zeros_like(row_means), where=positive)
-        sums = np.zeros(s.columns)
-        _column_energy(part, self._energy, weight, sums)
-        return sums / max(int(positive.sum()), 1)
+        sums, every = np.zeros(s.columns), max(1, s.rows // _ENOUGH)
+        _column_energy(part, self._energy, weight, every, sums)
+        return sums / max(int(positive[::every].sum()), 1)
 
     def columns(self, mode: int) -> NDArray[np.int8]:
         """Steps as they are sent: every column, or channels then kernel positions, tensor by tensor."""
@@ -165,7 +178,7 @@ class Estimator:
             channel = grid.mean(axis=1)
             safe = np.where(channel > 0, channel, 1.0)
             out.append(_steps(channel, 1.0))
-            out.append(_steps((grid / safe[:, None]).mean(axis=0), 1.0))
+            out.append(_steps((grid / safe[:, None]).sum(axis=0) / max(s.inner, 1), 1.0))
         return np.concatenate(out) if out else np.empty(0, np.int8)
 
 
@@ -194,36 +207,35 @@ def sent_columns(mode: int, shapes: list[Shape]) -> int:
     return sum(s.columns if mode == COLUMNS else s.inner + s.kernel for s in shapes) if mode else 0
 
 
-_IDENTITY: Final = np.arange(LEVELS, dtype=np.uint8)
-
-
-def count_levels(
-    symbols: NDArray[np.uint8], scales: Scales, shapes: list[Shape], alphabet: int, sample: int
-) -> NDArray[np.uint32]:
-    """Counts (uint32 [LEVELS, alphabet]) over about `sample` symbols, scaled up to all of them."""
-    out = np.zeros(LEVELS << 8, np.uint32)
-    every = max(1, symbols.size // max(sample, 1))
-    at = 0
+def levels_of(scales: Scales, shapes: list[Shape], every: int) -> list[tuple[NDArray[np.uint8], int]]:
+    """Of each tensor: the levels of every k-th row (uint8 [rows / k * columns]), and k: `every`, or 1 if it has few rows."""
+    out = []
     for s, (rows, columns) in zip(shapes, expanded(scales, shapes), strict=True):
         step = every if s.rows >= 2 * every else 1
         levels = np.empty(-(-s.rows // step) * s.columns, np.uint8)
-        _levels(rows, columns, _IDENTITY, step, levels)
-        part = np.zeros_like(out) if step > 1 else out
-        _count_levels(symbols[at : at + s.rows * s.columns], levels, s.columns, step, part)
+        _levels(rows, columns, step, levels)
+        out.append((levels, step))
+    return out
+
+
+def all_levels(scales: Scales, shapes: list[Shape]) -> NDArray[np.uint8]:
+    """The level (uint8 [n]) of each symbol of the block."""
+    parts = [levels for levels, _ in levels_of(scales, shapes, 1)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.uint8)
+
+
+def count_levels(
+    symbols: NDArray[np.uint8], levels: list[tuple[NDArray[np.uint8], int]], shapes: list[Shape], alphabet: int
+) -> NDArray[np.uint32]:
+    """Counts (uint32 [LEVELS, alphabet]) over the rows that `levels` has, scaled up to all of them."""
+    out, at = np.zeros(LEVELS << 8, np.uint32), 0
+    for s, (part, step) in zip(shapes, levels, strict=True):
+        counts = np.zeros_like(out) if step > 1 else out
+        _count_levels(symbols[at : at + s.rows * s.columns], part, s.columns, step, counts)
         if step > 1:
-            out += part * np.uint32(step)
+            out += counts * np.uint32(step)
         at += s.rows * s.columns
     return np.ascontiguousarray(out.reshape(LEVELS, 256)[:, :alphabet])
-
-
-def contexts_of(scales: Scales, shapes: list[Shape], group_of: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The context (uint8 [n]) of each symbol of the block."""
-    out = np.empty(sum(s.rows * s.columns for s in shapes), np.uint8)
-    at = 0
-    for s, (rows, columns) in zip(shapes, expanded(scales, shapes), strict=True):
-        _levels(rows, columns, group_of, 1, out[at : at + s.rows * s.columns])
-        at += s.rows * s.columns
-    return out
 
 
 # --- on the wire -------------------------------------------------------------------------------------------------------

@@ -75,12 +75,6 @@ def _advance(symbols, low, high, zero, seen, total):  # type: ignore[no-untyped-
         total[b] += np.uint32(abs(v - zero))
 
 
-@njit(nogil=True, cache=True)
-def _count(contexts, symbols, out):  # type: ignore[no-untyped-def]
-    for i in range(symbols.size):
-        out[(np.uint64(contexts[i]) << np.uint64(8)) | np.uint64(symbols[i])] += np.uint32(1)
-
-
 def _walk(values: Bytes, prior: Bytes, model: Steps, base: int) -> NDArray[np.uint16]:
     """Contexts (uint16 [steps, blocks]) of known values (uint8 [steps, blocks])."""
     steps, blocks = values.shape
@@ -97,7 +91,7 @@ def write_steps(out: Writer, values: Bytes, prior: Bytes, model: Steps) -> None:
     base = max(1, round(float(np.abs(values[:, ::7].astype(np.int64) - model.zero).mean()))) if values.size else 1
     contexts = _walk(values, prior, model, base)
     counts = np.zeros(model.contexts << 8, np.uint32)
-    _count(contexts.reshape(-1), values.reshape(-1), counts)
+    tables.count_pairs(contexts.reshape(-1), values.reshape(-1), counts)
     histograms = np.ascontiguousarray(counts.reshape(-1, rans.SYMBOLS)[:, : model.size])
     group_of, merged, _ = tables.merge_contexts(histograms, model.most_contexts)
     levels = tables.levels_of(merged.astype(np.int64))

@@ -90,17 +90,18 @@ def count_keys(words, shift, mask, every, counts):  # type: ignore[no-untyped-de
 def map_keys(words, shift, mask, symbol_of, first_special, out, specials):  # type: ignore[no-untyped-def]
     """out[i] = symbol of words[i]; keys whose symbol is special (from `first_special` on) also go to `specials`, in order.
 
-    Returns how many. `specials` has one place to spare.
+    Returns how many.
     """
     s, m = words.dtype.type(shift), words.dtype.type(mask)
-    first, k = np.uint8(first_special), np.uint64(0)
+    first, k = np.uint8(first_special), 0
     for i in range(words.size):
         key = np.uint64((words[i] >> s) & m)
         symbol = symbol_of[key]
         out[i] = symbol
-        specials[k] = np.uint16(key)
-        k += np.uint64(symbol >= first)
-    return np.int64(k)
+        if symbol >= first:
+            specials[k] = np.uint16(key)
+            k += 1
+    return k
 
 
 @njit(nogil=True, cache=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...source import Source
-from . import gguf, npy, onnx, pytorch, safetensors, zipped
+from . import ctranslate2, gguf, npy, onnx, pytorch, safetensors, zipped
 from .model import Finder, Layout, Region, View, checked
 from .onnx import external_regions
 from .shards import shards
@@ -13,7 +13,7 @@ from .shards import shards
 __all__ = ["Layout", "Region", "View", "checked", "external_regions", "find", "shards"]
 
 FINDERS: Final[tuple[Finder, ...]] = (
-    gguf.find, zipped.find, npy.find, pytorch.find_legacy, onnx.find, safetensors.find,
+    gguf.find, zipped.find, npy.find, pytorch.find_legacy, onnx.find, ctranslate2.find, safetensors.find,
 )  # fmt: skip
 
 

@@ -1,0 +1,206 @@
+"""`max`: adaptive context mixing of the bits of each weight. How and why: docs/max.md.
+
+    payload := flags(1) | clean(1) | level varint | centre (word bytes, integers only) | coded blob | low bits (the rest)
+    flags   := bit 0 signs vary, 1 all negative, 2 sparse, 3 low bits may be zero together
+
+Words of floats are sign, exponent and mantissa without its `clean` low bits, which are zero throughout. Integers are signed
+distances (modulo 2^word) from `centre`; 64-bit ones go as a plane of low and one of high 32-bit words. Packed types go as bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...entropy import fixedpoint, mixing
+from ...errors import FormatError
+from ...spec import DType, Spec, dtype
+from ...wire import Reader, Writer
+from .mixed_model import TOP, Fields, code_matrix, make_state
+
+Bytes = NDArray[np.uint8]
+Words = NDArray[np.unsignedinteger]
+
+_SIGNED, _NEGATIVE, _SPARSE, _LOW_ZERO = 1, 2, 4, 8
+_SPARSE_SHARE: Final = 64  # a decision for zeros pays from 1/64 of them
+_LOW_SHARE: Final = 32
+_LEAST: Final = 32  # elements
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a dtype's bytes are numbers: `word` bits, fields of floats (0 for integers), and matrices (columns, kernel, elements)."""
+
+    word: int
+    exponent: int
+    mantissa: int
+    sign: int
+    planes: int
+    matrices: tuple[tuple[int, int, int], ...]
+
+    @property
+    def integer(self) -> bool:
+        return self.exponent == 0
+
+    @property
+    def code(self) -> str:
+        return f"<u{self.word // 8}"
+
+
+def _layout(spec: Spec) -> _Layout:
+    kind = dtype(spec.dtype)
+    if kind.kind == "packed":
+        return _Layout(8, 0, 0, 1, 1, _nonempty([(1, spec.nbytes, 1)]))
+    parts = 2 if kind.kind == "complex" else 1
+    shapes = zip(spec.matrices(), spec.shapes, strict=True)
+    matrices = [(rows, cols * parts, parts * (prod(shape[2:]) if len(shape) > 2 else 1)) for (rows, cols), shape in shapes]
+    exponent, mantissa, sign = _float_fields(kind)
+    planes = 2 if exponent == 0 and kind.word == 64 else 1
+    return _Layout(kind.word // planes, exponent, mantissa, sign, planes, _nonempty(matrices * planes))
+
+
+def _nonempty(matrices: list[tuple[int, int, int]]) -> tuple[tuple[int, int, int], ...]:
+    return tuple((cols, gap, rows * cols) for rows, cols, gap in matrices if rows * cols)
+
+
+def _float_fields(kind: DType) -> tuple[int, int, int]:
+    """Exponent, mantissa and sign bits; (0, 0, 1) for integers."""
+    if kind.kind == "complex":
+        return (8, 23, 1) if kind.word == 32 else (11, 52, 1)
+    return (kind.exponent, kind.mantissa, kind.sign) if kind.kind == "float" else (0, 0, 1)
+
+
+def encode_block(data: Bytes, spec: Spec) -> bytes | None:
+    """`data` (1-D uint8, `spec.nbytes` long) coded; None if this would not be smaller."""
+    layout = _layout(spec)
+    words = _planes(data, layout)
+    if words.size < _LEAST:
+        return None
+    out = Writer()
+    centre = _centre(words) if layout.integer else 0
+    sign, magnitude, clean = _split(words, layout, centre)
+    fields = _choose_fields(sign, magnitude, layout, clean)
+    level = _typical_exponent(magnitude, fields)
+    flags = _SIGNED * fields.signed | _NEGATIVE * fields.negative | _SPARSE * fields.sparse | _LOW_ZERO * fields.low_zero
+    out.raw(bytes([flags, clean])).varint(level)
+    if layout.integer:
+        out.raw(centre.to_bytes(layout.word // 8, "little"))
+    coder, low = mixing.encoder(data.size + 64), mixing.encoder(data.size + 64)
+    low.registers[:2] = 0
+    _run(coder, low, sign, magnitude, layout, fields, level)
+    coded = mixing.finish(coder)
+    if coded is None or low.registers[mixing.OVERFLOW]:
+        return None
+    out.blob(coded).raw(_finish_low(low))
+    return out.bytes() if len(out) < data.size else None
+
+
+def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
+    """The inverse of `encode_block`: `spec.nbytes` bytes. Raises FormatError for bytes that it can't have made."""
+    layout, source = _layout(spec), Reader(payload, "max block")
+    flags, clean = source.byte(), source.byte()
+    if flags > 15 or clean > layout.mantissa or (flags & _SIGNED and (flags & _NEGATIVE or not layout.sign)):
+        raise FormatError(f"max block: impossible flags {flags} or clean bits {clean} for {spec.dtype}")
+    fields = _fields(layout, clean, flags)
+    level = source.varint(limit=fields.exponents - 1)
+    centre = int.from_bytes(source.raw(layout.word // 8), "little") if layout.integer else 0
+    coded = np.frombuffer(source.blob(), np.uint8)
+    rest = np.frombuffer(source.raw(source.remaining), np.uint8)
+    count = sum(elements for _, _, elements in layout.matrices)
+    sign, magnitude = np.zeros(count, np.uint8), np.zeros(count, np.int64)
+    coder, low = mixing.decoder(coded), mixing.decoder(rest)
+    low.registers[:4] = 0
+    _run(coder, low, sign, magnitude, layout, fields, level)
+    used = int(low.registers[mixing.POSITION])
+    if mixing.consumed(coder) != coded.size or used != rest.size or low.registers[0] >> low.registers[1]:
+        raise FormatError(f"max block: {coded.size} + {rest.size} bytes, but {mixing.consumed(coder)} + {used} were used")
+    return _join(sign, magnitude, layout, clean, centre)
+
+
+def _run(
+    coder: mixing.Coder, low: mixing.Coder, sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, fields: Fields, level: int
+) -> None:
+    state, tables, start = make_state(level), fixedpoint.tables(), 0
+    for cols, gap, elements in layout.matrices:
+        part = slice(start, start + elements)
+        code_matrix(coder, low, state, fields, sign[part], magnitude[part], cols, gap, tables)
+        start += elements
+
+
+def _finish_low(low: mixing.Coder) -> bytes:
+    registers = low.registers
+    end = int(registers[mixing.POSITION])
+    if registers[1]:
+        low.buffer[end] = registers[0]
+        end += 1
+    return low.buffer[:end].tobytes()
+
+
+def _planes(data: Bytes, layout: _Layout) -> Words:
+    words: Words = data.view(layout.code)
+    return words if layout.planes == 1 else np.ascontiguousarray(words.reshape(-1, layout.planes).T).reshape(-1)
+
+
+def _centre(words: Words) -> int:
+    """The middle of an integer block: 0, or for words that look unsigned their median."""
+    signed = words.view(f"<i{words.itemsize}")
+    if float(np.abs(signed.astype(np.float64)).mean()) <= float(np.abs(words - np.median(words)).mean()):
+        return 0
+    return int(np.median(words))
+
+
+def _split(words: Words, layout: _Layout, centre: int) -> tuple[Bytes, NDArray[np.int64], int]:
+    """Signs (1 is negative), magnitudes, and how many low mantissa bits were zero throughout and left out."""
+    if layout.integer:
+        distance = (words - words.dtype.type(centre)).view(f"<i{words.itemsize}").astype(np.int64)
+        return (distance < 0).astype(np.uint8), np.abs(distance), 0
+    bits = words.view(f"<i{words.itemsize}").astype(np.int64) & ((1 << layout.word) - 1 if layout.word < 64 else -1)
+    every = int(np.bitwise_or.reduce(bits)) & ((1 << layout.mantissa) - 1)
+    clean = (every & -every).bit_length() - 1 if every else layout.mantissa
+    width = layout.exponent + layout.mantissa
+    sign = (bits >> width & 1).astype(np.uint8) if layout.sign else np.zeros(bits.size, np.uint8)
+    return sign, (bits & ((1 << width) - 1)) >> clean, clean
+
+
+def _join(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, clean: int, centre: int) -> Bytes:
+    if layout.integer:
+        signed = np.where(sign, -magnitude, magnitude) + centre
+        words = signed.astype(layout.code)
+        words = words if layout.planes == 1 else np.ascontiguousarray(words.reshape(layout.planes, -1).T).reshape(-1)
+    else:
+        words = (magnitude << clean).view("<u8")
+        if layout.sign:
+            words |= sign.astype("<u8") << np.uint64(layout.exponent + layout.mantissa)
+        words = words.astype(layout.code)
+    return words.view(np.uint8)
+
+
+def _fields(layout: _Layout, clean: int, flags: int) -> Fields:
+    exponents = layout.word + 1 if layout.integer else 1 << layout.exponent
+    parts = (flags & _SIGNED, flags & _NEGATIVE, flags & _SPARSE, flags & _LOW_ZERO)
+    return Fields(exponents, layout.mantissa - clean, int(layout.integer), *(int(p > 0) for p in parts))
+
+
+def _choose_fields(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, clean: int) -> Fields:
+    """What the block's header says of its numbers."""
+    negatives = int(np.count_nonzero(sign))
+    flags = _NEGATIVE if negatives == sign.size else _SIGNED if negatives else 0
+    if (magnitude.size - np.count_nonzero(magnitude)) * _SPARSE_SHARE > magnitude.size:
+        flags |= _SPARSE
+    rest = layout.mantissa - clean - TOP
+    if rest > 0:
+        whole = magnitude.size - int(np.count_nonzero(magnitude & ((1 << rest) - 1)))
+        # By chance a tail of `rest` bits is zero once in 2^rest.
+        if whole * _LOW_SHARE > magnitude.size and (whole << rest) > 4 * magnitude.size:
+            flags |= _LOW_ZERO
+    return _fields(layout, clean, flags)
+
+
+def _typical_exponent(magnitude: NDArray[np.int64], fields: Fields) -> int:
+    """The median exponent."""
+    middle = int(np.partition(magnitude, magnitude.size // 2)[magnitude.size // 2])
+    return middle.bit_length() if fields.integer else middle >> fields.mantissa
