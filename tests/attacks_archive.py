@@ -41,14 +41,14 @@ def bell(seed: int, count: int) -> Array:
 
 
 def mixed() -> bytes:
-    weights = bell(1, 600)
+    weights = bell(1, 240)
     tied = (weights[:80].view(np.uint32) >> 16).astype(np.uint16).tobytes()
     return raw_safetensors(
         {
             "embed": ("BF16", (8, 10), tied),
             "special": ("F32", (8,), np.array(SPECIAL_F32, np.uint32).tobytes()),
             "head": ("BF16", (8, 10), tied),
-            "matrix": ("F32", (20, 30), weights.tobytes()),
+            "matrix": ("F32", (12, 20), weights.tobytes()),
             "few": ("F8_E4M3", (3, 5), bytes(range(15))),
             "steps": ("I64", (), (7).to_bytes(8, "little")),
             "mask": ("BOOL", (9,), bytes([1, 0, 0] * 3)),
@@ -59,12 +59,12 @@ def mixed() -> bytes:
 
 
 def base_and_tuned() -> tuple[bytes, bytes]:
-    old = bell(3, 600)
+    old = bell(3, 200)
     new = old.copy()
-    new[:300] += np.float32(1e-4) * bell(4, 300)
+    new[:100] += np.float32(1e-4) * bell(4, 100)
     same = bell(5, 64).tobytes()
     files = [
-        raw_safetensors({"moved": ("F32", (20, 30), w.tobytes()), "kept": ("F32", (8, 8), same)}) for w in (old, new)
+        raw_safetensors({"moved": ("F32", (10, 20), w.tobytes()), "kept": ("F32", (8, 8), same)}) for w in (old, new)
     ]
     return files[0], files[1]
 
@@ -77,10 +77,10 @@ def torch_file() -> bytes:
 
 
 def gguf() -> bytes:
-    blocks = np.random.default_rng(8).integers(0, 256, (64, 20), dtype=np.uint8)
-    blocks[:, :4] = np.abs(bell(9, 128)).astype(np.float16).view(np.uint8).reshape(64, 4)
+    blocks = np.random.default_rng(8).integers(0, 256, (16, 20), dtype=np.uint8)
+    blocks[:, :4] = np.abs(bell(9, 32)).astype(np.float16).view(np.uint8).reshape(16, 4)
     pairs: list[bytes] = []
-    return gguf_file([("blk", (64, 32), 3, 0), ("norm", (64,), 0, 1280)], blocks.tobytes() + bell(10, 64).tobytes(), pairs)
+    return gguf_file([("blk", (64, 8), 3, 0), ("norm", (64,), 0, 320)], blocks.tobytes() + bell(10, 64).tobytes(), pairs)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Sample:
 
 def samples() -> dict[str, Sample]:
     base, tuned = base_and_tuned()
-    folder = {"a.safetensors": mixed(), "sub/deep/plain.txt": b"words and words and words", "sub/nothing": b""}
+    folder = {"a.safetensors": base_and_tuned()[0], "b.safetensors": base_and_tuned()[0], "sub/deep/plain.txt": b"words and words and words", "sub/nothing": b""}
     return {
         "safetensors": Sample({"": mixed()}),
         "delta": Sample({"": tuned}, base),
@@ -188,7 +188,7 @@ def altered(blob: bytes, change: Callable[[Index], None]) -> bytes:
     return repack(payloads, index)
 
 
-def segment(number: int, **changes: Any) -> Callable[[Index], None]:
+def segment(number: int, /, **changes: Any) -> Callable[[Index], None]:
     def change(index: Index) -> None:
         index.segments[number] = replace(index.segments[number], **changes)
 
@@ -199,7 +199,7 @@ def first_region(index: Index, name: str) -> int:
     return next(k for k, s in enumerate(index.segments) if s.name == name)
 
 
-def region(name: str, **changes: Any) -> Callable[[Index], None]:
+def region(name: str, /, **changes: Any) -> Callable[[Index], None]:
     return lambda index: segment(first_region(index, name), **changes)(index)
 
 

@@ -45,7 +45,9 @@ def weights(key: object, shape: tuple[int, ...], row_octaves: int = 0, column_oc
     rows, columns = shape[0], int(np.prod(shape[1:]))
     scale = below((key, "row"), rows, row_octaves + 1)[:, None] + below((key, "column"), columns, column_octaves + 1)
     # the middle bits of another word make a mantissa that isn't an integer's
-    fine = bell(key, rows * columns).reshape(rows, columns) * 1024 + below((key, "fine"), rows * columns, 1024).reshape(rows, columns)
+    fine = bell(key, rows * columns).reshape(rows, columns) * 1024 + below((key, "fine"), rows * columns, 1024).reshape(
+        rows, columns
+    )
     return np.ldexp(fine.astype(np.float32), -36 - scale).astype(np.float32).reshape(shape)
 
 
@@ -79,7 +81,7 @@ def mutants(body: bytes, key: object, count: int) -> Iterator[bytes]:
         # headers and tables lie in front and matter most
         at = at % 48 if word & 1 else at
         changed = bytearray(body)
-        kind = k % 8
+        kind = k % 8 if body else 5
         if kind == 0:
             del changed[at:]
         elif kind == 1:

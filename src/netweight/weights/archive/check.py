@@ -8,9 +8,8 @@ from ...errors import BombError, FormatError
 from ...ggml import BLOCK_TYPES
 from ...spec import element_count
 from ..regions.model import View
-from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Segment
+from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Segment, group_spec
 from .members import safe_member
-from .plan import group_spec
 
 MAX_BLOCK_BYTES: Final = 128 << 20
 MAX_BLOCK_ELEMENTS: Final = 1 << 23
@@ -37,7 +36,7 @@ def check_index(index: Index) -> None:
         raise FormatError("archive index: segments that belong to no file")
     _check_paths(index)
     for f in index.files:
-        _check_file(f, index.segments[slice(*f.segments)])
+        check_file(f, index.segments[slice(*f.segments)])
     for k, s in enumerate(index.segments):
         _check_segment(k, s, index)
     for b in index.blocks:
@@ -57,7 +56,8 @@ def _check_paths(index: Index) -> None:
             raise FormatError(f"archive index: {str(member)!r} lies in a folder that is a file too")
 
 
-def _check_file(file: FileEntry, own: list[Segment]) -> None:
+def check_file(file: FileEntry, own: list[Segment]) -> None:
+    """Raises FormatError unless the segments make the file and its tensors lie in them."""
     if sum(s.nbytes for s in own) != file.size:
         raise FormatError(f"archive index: the segments of {file.path!r} don't make {file.size} bytes")
     regions = [s for s in own if s.kind == REGION]

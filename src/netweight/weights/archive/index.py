@@ -102,3 +102,9 @@ class Index:
     segments: list[Segment] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     bases: list[BaseFile] = field(default_factory=list)
+
+
+def group_spec(segments: list[Segment], pieces: tuple[Piece, ...]) -> Spec:
+    """The spec of a block: the shapes of its pieces, one dtype."""
+    shapes = tuple(segments[p.segment].piece_spec(p.nbytes).shapes[0] for p in pieces)
+    return Spec(segments[pieces[0].segment].dtype, shapes)

@@ -11,12 +11,14 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ...errors import FormatError
 from ...ggml import BLOCK_TYPES
 from ...spec import Spec, element_count
 from ..methods import Effort
 from ..pieces import split
-from ..regions.model import Region
+from ..regions.model import Layout, Region, View
 from .base import Base
+from .check import check_file
 from .index import BASE_DELTA, BASE_EQUAL, COPY, GAP, INLINE, OWN, REGION, FileEntry, Index, Piece, Segment
 from .inputs import InputFile, Inputs
 
@@ -51,24 +53,40 @@ def make_plan(inputs: Inputs, effort: Effort, base: Base | None) -> Plan:
     places: list[Place] = []
     inline = INLINE_TOTAL
     for number, file in enumerate(inputs.files):
-        start = len(index.segments)
-        for offset, segment in _segments(file, min(inline, INLINE_LIMIT)):
-            inline -= len(segment.inline)
-            index.segments.append(segment)
-            places.append(Place(number, offset))
         layout = file.layout
-        entry = FileEntry(file.path, file.source.size, b"", layout.format, layout.problem, (start, len(index.segments)))
-        index.files.append(replace(entry, views=layout.views, empty=layout.empty))
+        placed, entry = _entry(file, layout, len(index.segments), inline)
+        try:
+            check_file(entry, [s for _, s in placed])
+        except FormatError as error:  # an archive couldn't say it
+            layout = Layout(layout.format, problem=str(error))
+            placed, entry = _entry(file, layout, len(index.segments), inline)
+        inline -= sum(len(s.inline) for _, s in placed)
+        index.files.append(entry)
+        index.segments.extend(s for _, s in placed)
+        places.extend(Place(number, offset) for offset, _ in placed)
     if base is not None:
         _match_base(index, places, inputs, base)
     _mark_copies(index, places, inputs)
     return Plan(index, places, list(_groups(index.segments, effort)))
 
 
-def _segments(file: InputFile, inline: int) -> Iterator[tuple[int, Segment]]:
-    """(offset, segment) of each; gaps of up to `inline` bytes in all lie in the index."""
+def _entry(file: InputFile, layout: Layout, start: int, inline: int) -> tuple[list[tuple[int, Segment]], FileEntry]:
+    """(offset, segment) of each segment, the first being number `start` of the index; the file's entry."""
+    placed = list(_segments(file, layout, inline))
+    views = tuple(replace(v, strides=_meaningful(v)) for v in layout.views)
+    entry = FileEntry(file.path, file.source.size, b"", layout.format, layout.problem, (start, start + len(placed)))
+    return placed, replace(entry, views=views, empty=layout.empty)
+
+
+def _meaningful(view: View) -> tuple[int, ...]:
+    """The strides, 0 along an axis of one element: files have any number there."""
+    return tuple(step if n > 1 else 0 for n, step in zip(view.shape, view.strides, strict=True))
+
+
+def _segments(file: InputFile, layout: Layout, inline: int) -> Iterator[tuple[int, Segment]]:
+    """(offset, segment) of each; short gaps, up to `inline` bytes in all, lie in the index."""
     at = 0
-    for region in (*file.layout.regions, None):
+    for region in (*layout.regions, None):
         end = region.offset if region else file.source.size
         if end > at:
             gap = _gap(file, at, end - at, inline)
@@ -80,7 +98,7 @@ def _segments(file: InputFile, inline: int) -> Iterator[tuple[int, Segment]]:
 
 
 def _gap(file: InputFile, offset: int, nbytes: int, inline: int) -> Segment:
-    if nbytes <= inline:
+    if nbytes <= min(inline, INLINE_LIMIT):
         return Segment(INLINE, nbytes, inline=file.source.read(offset, nbytes).tobytes())
     return Segment(GAP, nbytes)
 
@@ -171,14 +189,6 @@ def _cut(segment: int, spec: Spec, effort: Effort) -> Iterator[tuple[Piece, ...]
     for part in split(spec, most):
         yield (Piece(segment, at, part.nbytes),)
         at += part.nbytes
-
-
-def group_spec(segments: list[Segment], pieces: tuple[Piece, ...]) -> Spec:
-    """The spec of a block: the shapes of its pieces, one dtype."""
-    shapes = tuple(segments[p.segment].piece_spec(p.nbytes).shapes[0] for p in pieces)
-    kinds = {segments[p.segment].dtype for p in pieces}
-    (dtype,) = kinds
-    return Spec(dtype, shapes)
 
 
 def element_total(segments: list[Segment]) -> int:

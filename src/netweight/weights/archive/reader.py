@@ -24,8 +24,8 @@ from ..methods import decode_block, method_name
 from .base import Base
 from .container import read_index
 from .digests import Digests, piece_hash, range_hashes
-from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Piece, Segment
-from .plan import COMPARE_BYTES, group_spec
+from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Piece, Segment, group_spec
+from .plan import COMPARE_BYTES
 from .pool import ordered_map
 
 Progress = Callable[[int, int], None]

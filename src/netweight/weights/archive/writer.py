@@ -14,9 +14,9 @@ from ..methods import Effort, encode_block
 from .base import Base
 from .container import HEADER, pack_tail
 from .digests import Digests, piece_hash, range_hashes
-from .index import BASE_DELTA, BASE_EQUAL, Block, Piece
+from .index import BASE_DELTA, BASE_EQUAL, Block, Piece, group_spec
 from .inputs import Inputs
-from .plan import Plan, group_spec
+from .plan import Plan
 from .pool import ordered_map
 
 Progress = Callable[[int, int], None]

@@ -82,10 +82,12 @@ def write_plane(out: Writer, plane: NDArray[np.uint8]) -> None:
         scale = tables.scale_for(plane.size)
         contexts = np.zeros(plane.size, np.uint8)
         stream = rans.encode(plane, contexts, tables.frequencies_of(levels, scale), scale)
-        out.raw(bytes([_RANS]))
-        tables.write_tables(out, levels)
-        out.blob(stream)
-        return
+        coded = Writer().raw(bytes([_RANS]))
+        tables.write_tables(coded, levels)
+        coded.blob(stream)
+        if len(coded) < plane.size:
+            out.raw(coded.bytes())
+            return
     out.raw(bytes([_RAW])).blob(plane)
 
 
