@@ -1,4 +1,4 @@
-"""Inputs of the coders' tests, made by integer arithmetic (the same on every machine), and attacks on their payloads."""
+"""Inputs of the coders' tests, made of integers (the same on every machine), and attacks on their payloads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def random_bytes(key: object, count: int) -> Bytes:
 
 
 def bell(key: object, count: int) -> np.ndarray:
-    """int64 [count], nearly Gaussian with mean 0 and a standard deviation of 2^20: the sum of twelve uniform numbers."""
+    """int64 [count], nearly Gaussian, mean 0, standard deviation 2^20: the sum of twelve uniform numbers."""
     return sum(below((key, k), count, 1 << 20) for k in range(12)) - (6 << 20)
 
 

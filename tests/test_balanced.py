@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from coder_samples import (
     as_bytes,
     attack,
     below,
-    bell,
     bfloat16,
     digest,
     entropy_bits,
@@ -14,8 +16,6 @@ from coder_samples import (
     random_words,
     weights,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from netweight.errors import FormatError
 from netweight.spec import DTYPES, Spec, dtype
 from netweight.weights.coders import balanced, constant, general
@@ -82,7 +82,8 @@ def test_few_elements(name, count):
 @pytest.mark.parametrize("name", ["F32", "BF16", "F4", "F6_E2M3", "C64", "I8", "I16"])
 @pytest.mark.parametrize(
     "shapes",
-    [((3, 0, 5), (40, 30, 3), (0,), (), (7,)), ((5, 3),) * 300, ((1,),) * 2100, ((2, 3, 4),) * 2049, ((64, 64), (64,)) * 4, ((11, 13), ())],
+    [((3, 0, 5), (40, 30, 3), (0,), (), (7,)), ((5, 3),) * 300, ((1,),) * 2100, ((2, 3, 4),) * 2049, ((64, 64), (64,)) * 4,
+     ((11, 13), ())],
 )  # fmt: skip
 def test_many_tensors(name, shapes):
     spec = Spec(name, shapes)

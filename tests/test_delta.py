@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coder_samples import as_bytes, attack, below, bell, bfloat16, digest, random_bytes, weights
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from coder_samples import as_bytes, attack, bell, below, bfloat16, digest, random_bytes, weights
 from netweight.errors import BaseMismatchError, FormatError
 from netweight.ggml import BLOCK_TYPES
 from netweight.spec import DTYPES, Spec, dtype

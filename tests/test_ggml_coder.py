@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coder_samples import attack, below, bell, bfloat16, digest, random_bytes, weights
+
+from coder_samples import attack, bell, below, bfloat16, digest, random_bytes, weights
 from netweight.errors import FormatError
 from netweight.ggml import BLOCK_TYPES
 from netweight.spec import Spec
@@ -91,8 +92,14 @@ class TestEveryBlockType:
 def test_strange_scales(name, scales):
     """d and m of every kind, in a few blocks and in all of them."""
     block, blocks = BLOCK_TYPES[name], 200
-    patterns = {"zero": (0, 0x8000), "nan": (0x7E00, 0x7C01, 0xFFFF), "infinite": (0x7C00, 0xFC00), "negative": (0xAC00, 0xB123),
-                "denormal": (1, 0x8001, 0x3FF), "mixed": (0, 0x8000, 0x7E00, 0xFC00, 1, 0x2C00, 0x7BFF)}[scales]  # fmt: skip
+    patterns = {
+        "zero": (0, 0x8000),
+        "nan": (0x7E00, 0x7C01, 0xFFFF),
+        "infinite": (0x7C00, 0xFC00),
+        "negative": (0xAC00, 0xB123),
+        "denormal": (1, 0x8001, 0x3FF),
+        "mixed": (0, 0x8000, 0x7E00, 0xFC00, 1, 0x2C00, 0x7BFF),
+    }[scales]
     for share in (1, 7, 50):
         data = quantised_like(name, blocks).reshape(blocks, -1)
         for field in block.fields:
@@ -130,7 +137,8 @@ def quantised(name: str, rows: int = 256, columns: int = 512) -> tuple[np.ndarra
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    [("Q4_0", 0.93), ("Q4_1", 0.90), ("Q5_0", 1.0), ("Q5_1", 0.97), ("Q8_0", 0.93), ("TQ1_0", 1.0), ("TQ2_0", 1.0), ("MXFP4", 1.0)],
+    [("Q4_0", 0.93), ("Q4_1", 0.90), ("Q5_0", 1.0), ("Q5_1", 0.97), ("Q8_0", 0.93),
+     ("TQ1_0", 1.0), ("TQ2_0", 1.0), ("MXFP4", 1.0)],
 )  # fmt: skip
 def test_really_quantised_weights(name, most):
     data, spec = quantised(name)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coder_samples import below, bell, digest, mutants, random_bytes, random_words
+
+from coder_samples import bell, below, digest, mutants, random_bytes, random_words
 from netweight.errors import FormatError
 from netweight.spec import DTYPES
 from netweight.weights.coders import lowbits

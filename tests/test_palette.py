@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coder_samples import as_bytes, attack, below, bell, digest, random_bytes, random_words
+
+from coder_samples import as_bytes, attack, bell, below, digest, random_bytes, random_words
 from netweight.errors import FormatError
 from netweight.spec import Spec, dtype
 from netweight.weights.coders import palette

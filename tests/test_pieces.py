@@ -10,7 +10,7 @@ from netweight.spec import DTYPES, Spec, byte_count
 from netweight.weights.archive.index import REGION, Segment
 from netweight.weights.pieces import split
 
-SIZES = st.lists(st.integers(1, 40), max_size=4).map(tuple)
+SIZES = st.lists(st.integers(1, 12), max_size=3).map(tuple)
 
 
 @st.composite
@@ -22,7 +22,7 @@ def specs(draw: st.DrawFn) -> Spec:
     return Spec(name, (shape,))
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(specs(), st.integers(256, 3000))
 def test_pieces_tile_the_tensor(spec: Spec, most: int) -> None:
     parts = list(split(spec, most))
@@ -35,7 +35,7 @@ def test_pieces_tile_the_tensor(spec: Spec, most: int) -> None:
         assert min(p.count for p in parts) >= largest / 2 - max(row, 256), "no tiny remainder"
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=300)
 @given(specs(), st.integers(256, 3000))
 def test_the_archive_tells_the_same_lengths(spec: Spec, most: int) -> None:
     segment = Segment(REGION, spec.nbytes, "w", spec.dtype, spec.shapes[0])
@@ -50,9 +50,7 @@ def test_huge_shapes_are_split_lazily() -> None:
 
 
 def test_whole_rows_where_they_fit() -> None:
-    assert [p.shapes[0] for p in split(Spec("F32", ((10, 300),)), 1000)] == [(3, 300), (3, 300), (3, 300), (1, 300)] or all(
-        p.shapes[0][1:] == (300,) for p in split(Spec("F32", ((10, 300),)), 1000)
-    )
+    assert [p.shapes[0] for p in split(Spec("F32", ((10, 300),)), 1000)] == [(3, 300), (3, 300), (3, 300), (1, 300)]
     assert [p.shapes[0] for p in split(Spec("F32", ((2, 1500),)), 1000)] == [(1000,)] * 3
     assert list(split(Spec("F32", ((),)), 1000)) == [Spec("F32", ((),))]
     assert list(split(Spec("F32", ((0, 5),)), 1000)) == [Spec("F32", ((0, 5),))]

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coder_samples import below, digest, random_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from coder_samples import below, digest, random_words
 from netweight.entropy import rans, tables
 from netweight.errors import FormatError, TruncatedError
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coder_samples import below, bell, digest, mutants
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from coder_samples import bell, below, digest, mutants
 from netweight.errors import FormatError
 from netweight.spec import DTYPES, Spec, dtype
 from netweight.weights.coders import scales
@@ -45,8 +46,8 @@ def naive_levels(given_scales: Scales, shapes: list[Shape]) -> np.ndarray:
 @pytest.mark.parametrize("name", DTYPES)
 @pytest.mark.parametrize(
     "shapes",
-    [(), ((),), ((0,),), ((7,),), ((1, 9),), ((9, 1),), ((6, 3, 0, 2),), ((0, 3, 3),), ((8, 4, 3, 3),), ((5, 3), (), (2, 5, 7), (0, 4)),
-     ((1,),) * 2100],
+    [(), ((),), ((0,),), ((7,),), ((1, 9),), ((9, 1),), ((6, 3, 0, 2),), ((0, 3, 3),), ((8, 4, 3, 3),),
+     ((5, 3), (), (2, 5, 7), (0, 4)), ((1,),) * 2100],
 )  # fmt: skip
 def test_shapes_cover_every_word(name, shapes):
     """A symbol stands for a word: a byte of a packed dtype, a part of a complex number."""

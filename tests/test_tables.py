@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from coder_samples import below, bell, digest, mutants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
+from coder_samples import bell, below, digest, mutants
 from netweight.entropy import tables
 from netweight.errors import FormatError
 from netweight.wire import Reader, Writer
@@ -91,7 +94,7 @@ def test_quantised_levels_cost_half_a_thousandth_of_a_bit():
         counts = counts[counts > 100] * 50
         shares, weights = counts / counts.sum(), tables.weights_of(tables.levels_of(counts)).astype(np.float64)
         losses.append(float((shares * np.log2(shares * weights.sum() / weights)).sum()))
-    assert 0 < min(losses)
+    assert min(losses) > 0
     assert 0.0002 < np.mean(losses) < 0.0007
 
 
@@ -145,7 +148,7 @@ def test_merging_keeps_its_promises(histograms, most):
         assert np.array_equal(counts, histograms[groups == g].sum(axis=0))
     assert bits == pytest.approx(sum(map(description, merged)), abs=1e-6)
     # neighbours that pay to be one were made one
-    for a, b in zip(merged, merged[1:], strict=False):
+    for a, b in itertools.pairwise(merged):
         assert description(a) + description(b) <= description(a + b) + 1e-6
     assert bits <= description(histograms.sum(axis=0)) + 1e-6 or len(merged) == most
 

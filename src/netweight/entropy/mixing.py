@@ -25,7 +25,7 @@ _COUNT_LIMIT: Final = 255
 _FIRST_COUNT: Final = 6  # what a prior prediction is worth, in updates
 _LEAST_P: Final = 16
 
-_kernel: Any = njit(nogil=True, cache=True, inline="always")
+_kernel: Any = njit(nogil=True, cache=True, forceinline=True)
 
 
 class Coder(NamedTuple):

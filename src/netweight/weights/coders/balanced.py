@@ -1,38 +1,38 @@
 """The default code: exponent and leading mantissa bits in contexts of row scale x column scale, one rANS step a weight.
 
-    floats   := clean(1) | sign, all negative, top(1: bits 0, 1, 2-3) | alphabet | symbols | special | low
+    floats   := clean(1) | flags(1: sign, all negative, top in bits 2-3, leaning signs in bit 4) | alphabet | symbols | special
+                | signs, if they lean (signs.py) | low
     alphabet := first varint | count varint | kinds (adaptive, blob)
     special  := escapes varint | their keys (2 each) | coarse symbols varint | their mantissas (packed)
     bytes    := symbols
     wider    := one plane a byte (lowbits.py), low byte first
-    symbols  := scale flags(1) | contexts - 1 (1) | first level of each context but the first (1 each) | scales | tables | rANS blob
+    symbols  := scaled.py
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...entropy import adaptive, rans, tables
+from ...entropy import adaptive
 from ...errors import FormatError
 from ...spec import DType, Spec, dtype
 from ...wire import Reader, Writer
-from . import lowbits, scales
-from .scales import Estimator, Scales, Shape
+from . import lowbits, scales, signs
+from .scaled import read_symbols, write_symbols
+from .signs import Magnitudes
 from .symbols import (
     FINE, Alphabet, Fields, choose_top, common_bits, count_keys, energies, float_fields, is_float, make_alphabet, map_keys,
     words_of,
 )  # fmt: skip
 
 _MOST_TOP: Final = 3
-_MOST_CONTEXTS: Final = 24
 _SAMPLE: Final = 1 << 17
 _LEAST: Final = 64  # fewer elements can't pay for a table
-_LEAST_SCALED: Final = 1024  # nor, under this, for scales
-_LEAST_ROWS: Final = 4
+_LEAST_SIGNS: Final = 4096  # nor, under this, for what signs lean to
 
 Words = NDArray[np.unsignedinteger]
 Bytes = NDArray[np.uint8]
@@ -60,7 +60,7 @@ def decode_block(body: bytes | memoryview, spec: Spec) -> Bytes:
     if is_float(kind.name):
         out = _decode_floats(source, kind, spec)
     elif kind.word == 8:
-        out = read_symbols(source, spec.nbytes, 256, spec)
+        out = read_symbols(source, spec.nbytes, 256, spec).symbols
     else:
         width = kind.word // 8
         planes = [lowbits.read_plane(source, spec.nbytes // width) for _ in range(width)]
@@ -99,27 +99,34 @@ def _encode_floats(out: Writer, words: Words, kind: DType, spec: Spec) -> None:
     fields, all_negative, counts = _measure(words, kind)
     alphabet = make_alphabet(counts, fields.exponent, fields.top)
     symbol_of, _ = alphabet.tables(fields.key_bits)
-    out.raw(bytes([fields.clean, fields.sign | all_negative << 1 | fields.top << 2]))
+    shapes = scales.shapes_of(spec)
+    lean = signs.choose(words, shapes) if fields.sign and words.size >= _LEAST_SIGNS else None
+    flags = fields.sign | all_negative << 1 | fields.top << 2 | (lean is not None) << 4
+    out.raw(bytes([fields.clean, flags]))
     _write_alphabet(out, alphabet)
     symbols, specials = np.empty(words.size, np.uint8), np.empty(words.size, np.uint16)
     mask = (1 << fields.key_bits) - 1
     found = map_keys(words, fields.key_shift, mask, symbol_of, alphabet.first_special, symbols, specials)
-    write_symbols(out, symbols, alphabet.size, energies(alphabet, fields.key_bits), spec)
+    grouped = write_symbols(out, symbols, alphabet.size, energies(alphabet, fields.key_bits), spec)
     keys = specials[:found]
     escaped = symbol_of[keys] == alphabet.size - 1
     out.varint(int(escaped.sum())).raw(keys[escaped].view(np.uint8)).varint(int((~escaped).sum()))
     out.raw(lowbits.pack_bits((keys[~escaped] & ((1 << fields.top) - 1)).astype(np.uint8), fields.top))
+    if lean is not None:
+        signs.write_signs(out, words, lean, shapes, Magnitudes(grouped, alphabet, fields.key_bits))
+        fields = replace(fields, sign=0)
     lowbits.write_low(out, words, fields)
 
 
 def _decode_floats(source: Reader, kind: DType, spec: Spec) -> Bytes:
     clean, flags = source.byte(), source.byte()
-    fields = float_fields(kind, clean, flags >> 2, flags & 1)
-    if fields.clean != clean or fields.top != flags >> 2 or fields.top > _MOST_TOP or flags & 3 == 3:
+    top, leaning = (flags >> 2) & 3, flags >> 4
+    fields = float_fields(kind, clean, top, flags & 1)
+    if fields.clean != clean or fields.top != top or flags & 3 == 3 or leaning > (flags & 1):
         raise FormatError("balanced block: impossible bit fields")
     alphabet = _read_alphabet(source, fields)
     count = spec.nbytes * 8 // fields.word
-    symbols = read_symbols(source, count, alphabet.size, spec)
+    grouped = read_symbols(source, count, alphabet.size, spec)
     keys = source.array(source.varint(limit=count), "<u2").astype(np.uint16)
     mantissas = lowbits.unpack_bits(source, fields.top, source.varint(limit=count))
     if keys.size and int(keys.max()) >> fields.key_bits:
@@ -128,11 +135,13 @@ def _decode_floats(source: Reader, kind: DType, spec: Spec) -> Bytes:
     word_of = alphabet.tables(fields.key_bits)[1] << np.uint64(fields.key_shift)
     if flags & 2:
         word_of |= np.uint64(1 << (fields.word - 1))
-    used = words_of(
-        symbols, word_of, alphabet.first_special, alphabet.size - 1, mantissas, keys, fields.key_shift, words
-    )
-    if used != (mantissas.size, keys.size):
+    escape = alphabet.size - 1
+    shape = (alphabet.first_special, escape, mantissas, keys, fields.key_shift)
+    if words_of(grouped.symbols, word_of, *shape, words) != (mantissas.size, keys.size):
         raise FormatError("balanced block: wrong number of rare exponents")
+    if leaning:
+        signs.read_signs(source, words, scales.shapes_of(spec), Magnitudes(grouped, alphabet, fields.key_bits))
+        fields = replace(fields, sign=0)
     lowbits.read_low(source, fields, words)
     return words.view(np.uint8)
 
@@ -150,66 +159,3 @@ def _read_alphabet(source: Reader, fields: Fields) -> Alphabet:
     if first + count > size or alphabet.size > 256:
         raise FormatError("balanced block: impossible alphabet")
     return alphabet
-
-
-# --- symbols in contexts -----------------------------------------------------------------------------------------------
-
-
-def _candidates(estimator: Estimator, shapes: list[Shape]) -> Iterator[Scales]:
-    """Combinations of row and column scales worth pricing."""
-    yield scales.NONE
-    if sum(s.rows for s in shapes) > 1:
-        yield Scales(estimator.rows, scales.NO_COLUMNS, None)
-    modes = [scales.COLUMNS] if any(s.rows >= _LEAST_ROWS for s in shapes) else []
-    if modes and any(s.kernel > 1 for s in shapes):
-        modes.append(scales.CHANNELS)
-    for mode in modes:
-        columns = estimator.columns(mode)
-        yield Scales(None, mode, columns)
-        yield Scales(estimator.rows, mode, columns)
-
-
-def _price(candidate: Scales, symbols: Bytes, shapes: list[Shape], alphabet: int) -> float:
-    """Bits of the symbols and of what the candidate sends, from a sample."""
-    levels = scales.levels_of(candidate, shapes, max(1, symbols.size // _SAMPLE))
-    histograms = scales.count_levels(symbols, levels, shapes, alphabet)
-    sides = (scales.encode_steps(s) for s in (candidate.rows, candidate.columns) if s is not None)
-    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + 8 * sum(map(len, sides))
-
-
-def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np.float64], spec: Spec) -> None:
-    """`symbols` (uint8 [n] below `alphabet`) of the tensors of `spec`, in the contexts that make them shortest."""
-    shapes = scales.shapes_of(spec)
-    best = scales.NONE
-    if symbols.size >= _LEAST_SCALED:
-        estimator = Estimator(symbols, energy, shapes)
-        best = min(_candidates(estimator, shapes), key=lambda c: _price(c, symbols, shapes, alphabet))
-    contexts = scales.all_levels(best, shapes)
-    histograms = np.zeros((scales.LEVELS, rans.SYMBOLS), np.uint32)
-    tables.count_pairs(contexts, symbols, histograms.reshape(-1))
-    group_of, merged, _ = tables.merge_contexts(np.ascontiguousarray(histograms[:, :alphabet]), _MOST_CONTEXTS)
-    scales.regroup(contexts, group_of)
-    table, scale = tables.levels_of(merged.astype(np.int64)), tables.scale_for(symbols.size)
-    out.raw(bytes([best.flags, len(table) - 1]))
-    out.raw(np.searchsorted(group_of, np.arange(1, len(table))).astype(np.uint8))
-    scales.write_scales(out, best)
-    tables.write_tables(out, table)
-    out.blob(rans.encode(symbols, contexts, tables.frequencies_of(table, scale), scale))
-
-
-def read_symbols(source: Reader, count: int, alphabet: int, spec: Spec) -> Bytes:
-    """The inverse of `write_symbols`. Raises FormatError."""
-    shapes = scales.shapes_of(spec)
-    flags, groups = source.byte(), source.byte() + 1
-    if groups > _MOST_CONTEXTS:
-        raise FormatError("balanced block: too many contexts")
-    bounds = np.frombuffer(source.raw(groups - 1), np.uint8)
-    group_of = np.searchsorted(bounds, np.arange(scales.LEVELS), side="right").astype(np.uint8)
-    if bounds.size and bool((np.diff(bounds.astype(np.int64)) < 0).any()):
-        raise FormatError("balanced block: contexts out of order")
-    best = scales.read_scales(source, flags, shapes)
-    scale = tables.scale_for(count)
-    frequencies = tables.frequencies_of(tables.read_tables(source, groups, alphabet), scale)
-    contexts = scales.all_levels(best, shapes)
-    scales.regroup(contexts, group_of)
-    return rans.decode(source.blob(), contexts, frequencies, scale)

@@ -7,7 +7,7 @@ context is the exponent of the base value; row and column scales are the alterna
 
     body := kind of contexts (1: 0 base exponents, 1 scales) | symbols | extra bits
     symbols, kind 0 := contexts - 1 (1) | first level of each but the first (1 each) | tables | rANS blob
-    symbols, kind 1 := as in balanced.py
+    symbols, kind 1 := as in scaled.py
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...errors import BaseMismatchError, FormatError
 from ...ggml import BLOCK_TYPES
 from ...spec import DType, Spec, dtype
 from ...wire import Reader, Writer
-from . import balanced
+from . import scaled
 from .symbols import float_fields, is_float
 
 Bytes = NDArray[np.uint8]
@@ -148,7 +148,7 @@ def _words(data: Bytes, kind: DType) -> Words:
 
 
 def _checked(spec: Spec, reference: Bytes) -> Spec:
-    """The spec to work by: quantised blocks are bytes here. Raises BaseMismatchError for a reference of another length."""
+    """The spec to work by: quantised blocks are bytes here. Raises BaseMismatchError for another length."""
     if reference.size != spec.nbytes:
         raise BaseMismatchError(f"delta block: the base has {reference.size} bytes where {spec.nbytes} are expected")
     return Spec.raw(spec.nbytes) if spec.dtype in BLOCK_TYPES else spec
@@ -169,7 +169,7 @@ def encode_block(data: Bytes, spec: Spec, reference: Bytes) -> bytes | None:
     used = _difference(words, base, ordered, symbols, bits)
     by_level = _write_by_level(symbols, _levels(base, kind))
     by_scale = Writer()
-    balanced.write_symbols(by_scale, symbols, _SYMBOLS, np.exp2(np.arange(_SYMBOLS) / 2.0) - 1, spec)
+    scaled.write_symbols(by_scale, symbols, _SYMBOLS, np.exp2(np.arange(_SYMBOLS) / 2.0) - 1, spec)
     best = min((b"\0", by_level), (b"\1", by_scale.bytes()), key=lambda pair: len(pair[1]))
     out = Writer().raw(best[0]).raw(best[1]).raw(bits[: (used + 7) // 8])
     return out.bytes() if len(out) < data.size else None
@@ -183,7 +183,7 @@ def decode_block(body: bytes | memoryview, spec: Spec, reference: Bytes) -> Byte
     if how == 0:
         symbols = _read_by_level(source, _levels(base, kind))
     elif how == 1:
-        symbols = balanced.read_symbols(source, base.size, _SYMBOLS, spec)
+        symbols = scaled.read_symbols(source, base.size, _SYMBOLS, spec).symbols
     else:
         raise FormatError("delta block: unknown kind of contexts")
     bits = np.frombuffer(source.raw((_extra_total(symbols) + 7) // 8), np.uint8)

@@ -108,8 +108,8 @@ def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
     fields = _fields(layout, clean, flags)
     level = source.varint(limit=fields.exponents - 1)
     centre = int.from_bytes(source.raw(layout.word // 8), "little") if layout.integer else 0
-    coded = np.frombuffer(source.blob(), np.uint8)
-    rest = np.frombuffer(source.raw(source.remaining), np.uint8)
+    coded = np.frombuffer(source.blob(), np.uint8).copy()
+    rest = np.frombuffer(source.raw(source.remaining), np.uint8).copy()
     count = sum(elements for _, _, elements in layout.matrices)
     sign, magnitude = np.zeros(count, np.uint8), np.zeros(count, np.int64)
     coder, low = mixing.decoder(coded), mixing.decoder(rest)

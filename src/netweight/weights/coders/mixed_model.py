@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ...entropy.fixedpoint import SURVIVAL_END, Tables
 from ...entropy.mixing import Coder, Mixer, code_flag, code_mixed, make_mixer
 
-_kernel: Any = njit(nogil=True, cache=True, inline="always")
+_kernel: Any = njit(nogil=True, cache=True, forceinline=True)
 
 # Kinds of decisions. Exponents: is it >= k (0), >= k + 1.. (1-8), >= k - 1.. (9-16); then mantissa trees by exponent - k; sign; zero.
 _NODES: Final = 152

@@ -1,6 +1,6 @@
 """Few distinct values: quantised weights kept in a wide type. The values once, then their indices as symbols in contexts.
 
-    body := number of values - 1 (1) | the values, ascending as unsigned words | symbols (balanced.py)
+    body := number of values - 1 (1) | the values, ascending as unsigned words | symbols (scaled.py)
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ... import tensors
 from ...errors import FormatError
 from ...spec import Spec, dtype
 from ...wire import Reader, Writer
-from .balanced import read_symbols, write_symbols
+from .scaled import read_symbols, write_symbols
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.unsignedinteger[Any]]
@@ -92,6 +92,6 @@ def decode_block(body: bytes | memoryview, spec: Spec) -> Bytes:
     count = source.byte() + 1
     values = np.zeros(_MOST, f"<u{kind.word // 8}")
     values[:count] = source.array(count, f"<u{kind.word // 8}")
-    symbols = read_symbols(source, spec.nbytes * 8 // kind.word, count, spec)
+    symbols = read_symbols(source, spec.nbytes * 8 // kind.word, count, spec).symbols
     source.end()
     return values[symbols].view(np.uint8)

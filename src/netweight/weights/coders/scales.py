@@ -288,6 +288,11 @@ def write_scales(out: Writer, scales: Scales) -> None:
             out.blob(encode_steps(steps))
 
 
+def sent_bytes(scales: Scales) -> int:
+    """How long the scales are on the wire."""
+    return sum(len(encode_steps(s)) for s in (scales.rows, scales.columns) if s is not None)
+
+
 def read_scales(source: Reader, flags: int, shapes: list[Shape]) -> Scales:
     """The inverse of `write_scales`. Raises FormatError."""
     mode = flags >> 1

@@ -1,0 +1,101 @@
+"""Symbols in contexts of row scale x column scale: the part that balanced, palette and delta blocks share.
+
+    symbols := scale flags(1) | contexts - 1 (1) | first level of each context but the first (1 each) | scales | tables | rANS blob
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...entropy import rans, tables
+from ...errors import FormatError
+from ...spec import Spec
+from ...wire import Reader, Writer
+from . import scales
+from .scales import Estimator, Scales, Shape
+
+Bytes = NDArray[np.uint8]
+
+_MOST_CONTEXTS: Final = 24
+_SAMPLE: Final = 1 << 17
+_LEAST_SCALED: Final = 1024  # under this many symbols scales can't pay
+_LEAST_ROWS: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Grouped:
+    """Symbols (uint8 [n]), the context of each (uint8 [n]) and the first level of each context (int64)."""
+
+    symbols: Bytes
+    contexts: Bytes
+    first_levels: NDArray[np.int64]
+
+
+def _candidates(estimator: Estimator, shapes: list[Shape]) -> Iterator[Scales]:
+    """Combinations of row and column scales worth pricing."""
+    yield scales.NONE
+    if sum(s.rows for s in shapes) > 1:
+        yield Scales(estimator.rows, scales.NO_COLUMNS, None)
+    modes = [scales.COLUMNS] if any(s.rows >= _LEAST_ROWS for s in shapes) else []
+    if modes and any(s.kernel > 1 for s in shapes):
+        modes.append(scales.CHANNELS)
+    for mode in modes:
+        columns = estimator.columns(mode)
+        yield Scales(None, mode, columns)
+        yield Scales(estimator.rows, mode, columns)
+
+
+def _price(candidate: Scales, symbols: Bytes, shapes: list[Shape], alphabet: int) -> float:
+    """Bits of the symbols and of what the candidate sends, from a sample."""
+    levels = scales.levels_of(candidate, shapes, max(1, symbols.size // _SAMPLE))
+    histograms = scales.count_levels(symbols, levels, shapes, alphabet)
+    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + 8 * scales.sent_bytes(candidate)
+
+
+def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np.float64], spec: Spec) -> Grouped:
+    """`symbols` (uint8 [n] below `alphabet`) of the tensors of `spec`, in the contexts that make them shortest.
+
+    `energy` (float64 [256]) is how large each symbol's numbers are, squared.
+    """
+    shapes = scales.shapes_of(spec)
+    best = scales.NONE
+    if symbols.size >= _LEAST_SCALED:
+        estimator = Estimator(symbols, energy, shapes)
+        best = min(_candidates(estimator, shapes), key=lambda c: _price(c, symbols, shapes, alphabet))
+    contexts = scales.all_levels(best, shapes)
+    histograms = np.zeros((scales.LEVELS, rans.SYMBOLS), np.uint32)
+    tables.count_pairs(contexts, symbols, histograms.reshape(-1))
+    group_of, merged, _ = tables.merge_contexts(np.ascontiguousarray(histograms[:, :alphabet]), _MOST_CONTEXTS)
+    scales.regroup(contexts, group_of)
+    table, scale = tables.levels_of(merged.astype(np.int64)), tables.scale_for(symbols.size)
+    out.raw(bytes([best.flags, len(table) - 1]))
+    first_levels = np.searchsorted(group_of, np.arange(len(table)))
+    out.raw(first_levels[1:].astype(np.uint8))
+    scales.write_scales(out, best)
+    tables.write_tables(out, table)
+    out.blob(rans.encode(symbols, contexts, tables.frequencies_of(table, scale), scale))
+    return Grouped(symbols, contexts, first_levels)
+
+
+def read_symbols(source: Reader, count: int, alphabet: int, spec: Spec) -> Grouped:
+    """The inverse of `write_symbols`. Raises FormatError."""
+    shapes = scales.shapes_of(spec)
+    flags, groups = source.byte(), source.byte() + 1
+    if groups > _MOST_CONTEXTS:
+        raise FormatError("scaled symbols: too many contexts")
+    bounds = np.frombuffer(source.raw(groups - 1), np.uint8)
+    group_of = np.searchsorted(bounds, np.arange(scales.LEVELS), side="right").astype(np.uint8)
+    if bounds.size and bool((np.diff(bounds.astype(np.int64)) < 0).any()):
+        raise FormatError("scaled symbols: contexts out of order")
+    best = scales.read_scales(source, flags, shapes)
+    scale = tables.scale_for(count)
+    frequencies = tables.frequencies_of(tables.read_tables(source, groups, alphabet), scale)
+    contexts = scales.all_levels(best, shapes)
+    scales.regroup(contexts, group_of)
+    first_levels = np.concatenate([np.zeros(1, np.int64), bounds.astype(np.int64)])
+    return Grouped(rans.decode(source.blob(), contexts, frequencies, scale), contexts, first_levels)
