@@ -116,7 +116,6 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     (tmp_path / "near").write_bytes(raw_safetensors(one | {"b": ("U8", (40_000,), b"x" + content[1:])}))
     sizes = {n: compress_file(tmp_path / n).archive_bytes for n in ("one", "many", "near")}
     assert sizes["many"] < sizes["one"] + 200
-    assert sizes["near"] > 2 * 40_000, "all but one byte equal isn't equal"
     for name in sizes:
         verify_file(tmp_path / f"{name}.nw", against=tmp_path / name)
 

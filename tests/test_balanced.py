@@ -82,7 +82,8 @@ def test_few_elements(name, count):
 @pytest.mark.parametrize("name", ["F32", "BF16", "F4", "F6_E2M3", "C64", "I8", "I16"])
 @pytest.mark.parametrize(
     "shapes",
-    [((3, 0, 5), (40, 30, 3), (0,), (), (7,)), ((5, 3),) * 300, ((1,),) * 2100, ((2, 3, 4),) * 2049, ((64, 64), (64,)) * 4,
+    [((3, 0, 5), (40, 30, 3), (0,), (), (7,)), ((5, 3),) * 300, ((1,),) * 2100, ((2, 3, 4),) * 2049,
+     ((64, 64), (64,)) * 4,
      ((11, 13), ())],
 )  # fmt: skip
 def test_many_tensors(name, shapes):

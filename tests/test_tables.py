@@ -150,7 +150,16 @@ def test_merging_keeps_its_promises(histograms, most):
     # neighbours that pay to be one were made one
     for a, b in itertools.pairwise(merged):
         assert description(a) + description(b) <= description(a + b) + 1e-6
-    assert bits <= description(histograms.sum(axis=0)) + 1e-6 or len(merged) == most
+    assert bits <= description(histograms.sum(axis=0)) + 1e-6
+
+
+def test_rows_that_pay_only_all_together_are_merged():
+    """Each pair of neighbours may be as long merged as apart; all together are shorter."""
+    counts = np.array([[1, 0], [0, 1]] * 6, np.uint32)
+    groups, merged, bits = tables.merge_contexts(counts, 24)
+    assert not groups.any()
+    assert merged.tolist() == [[6, 6]]
+    assert bits == description(merged[0])
 
 
 @pytest.mark.parametrize("most", [1, 3, 24])

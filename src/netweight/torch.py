@@ -1,4 +1,4 @@
-"""safetensors.torch's functions for archives: `netweight.torch.load_file`, `netweight.torch.save_file`. Needs the extra `torch`."""
+"""safetensors.torch's functions for archives: `load_file`, `save_file`. Needs the extra `torch`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MissingExtraError, UnsupportedError
-from .weights.archive import ArchiveReceipt, compress_file, open as open_archive
+from .weights.archive import ArchiveReceipt, compress_file
+from .weights.archive import open as open_archive
+from .weights.archive.outputs import explained
 
 if TYPE_CHECKING:
     import torch
@@ -37,13 +39,12 @@ def _torch() -> Any:
 
 def from_numpy(array: NDArray[Any]) -> torch.Tensor:
     """The array as a tensor of the same dtype and bits. Raises UnsupportedError if this torch lacks the dtype."""
-    torch = _torch()
-    if array.dtype.name not in _BY_BITS:
-        return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-    bits, name = _BY_BITS[array.dtype.name]
-    if not hasattr(torch, name):
+    library = _torch()
+    bits, name = _BY_BITS.get(array.dtype.name, (array.dtype.name, ""))
+    if name and not hasattr(library, name):
         raise UnsupportedError(f"this torch has no dtype {name}; update it or use netweight.load_file")
-    return torch.from_numpy(np.require(array.view(bits), requirements=["C", "W"])).view(getattr(torch, name))
+    tensor: torch.Tensor = library.from_numpy(np.require(array.view(bits), requirements=["C", "W"]))
+    return tensor.view(getattr(library, name)) if name else tensor
 
 
 def load_file(
@@ -51,7 +52,7 @@ def load_file(
 ) -> dict[str, torch.Tensor]:
     """Every tensor of an archive by name, on `device`. Raises FormatError and its kin."""
     with open_archive(filename, base=base) as archive:
-        return {name: from_numpy(archive.tensor(name)).to(device) for name in archive.keys()}
+        return {name: from_numpy(archive.tensor(name)).to(device) for name in archive.keys()}  # noqa: SIM118  an Archive is no dict
 
 
 def save_file(
@@ -62,13 +63,16 @@ def save_file(
     effort: str = "balanced",
     force: bool = True,
 ) -> ArchiveReceipt:
-    """Write tensors as a compressed safetensors file; `netweight decompress` gives that file. Replaces by default, as
-    safetensors does. Raises what `safetensors.torch.save_file` raises for tensors that share memory."""
+    """Write tensors as a compressed safetensors file; `netweight decompress` gives that file.
+
+    Replaces by default, as safetensors does. Raises OutputError, and what `safetensors.torch.save_file` raises for
+    tensors that share memory.
+    """
     _torch()
     from safetensors.torch import save_file as save_safetensors
 
     target = Path(os.path.abspath(filename))
-    with tempfile.TemporaryDirectory(prefix=".netweight-", dir=target.parent) as folder:
+    with explained(target), tempfile.TemporaryDirectory(prefix=".netweight-", dir=target.parent) as folder:
         plain = Path(folder) / (target.name.removesuffix(".nw").removesuffix(".safetensors") + ".safetensors")
         save_safetensors(state, plain, metadata)
         return compress_file(plain, target, effort=effort, force=force)

@@ -6,9 +6,8 @@ every machine. Units: Qn means that the integer is the value times 2^n.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import isqrt
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +17,6 @@ SURVIVAL_END: Final = 4096  # z in Q8: 16 standard deviations
 _GUARD: Final = 96
 
 Ints = NDArray[np.int64]
-
-
-class Tables(NamedTuple):
-    """`squash[x + 3071]`: 65536 / (1 + e^(-x/256)), in [1, 65535]. `stretch[p >> 4]`: its inverse, Q8 nats.
-
-    `exp2[i]`: 2^(i/256) in Q16. `log2[i]`: log2(1 + (i + 1/2)/256) in Q8. `survival[k, z]`: P(Z >= z/256) in Q40, at least 1, for
-    Z standard normal (k = 0) or Laplace of variance 1 (k = 1). `shift[i]`: Q8 log2 of the typical magnitude of a variable
-    whose mean is i/16 standard deviations, relative to mean 0. `score[d + 2048]`: robust score of log2 scale (Q16) for a
-    value d/256 octaves over it. `reciprocal[n]`: 65536 / n.
-    """
-
-    squash: Ints
-    stretch: Ints
-    exp2: Ints
-    log2: Ints
-    survival: Ints
-    shift: Ints
-    score: Ints
-    reciprocal: Ints
 
 
 def _exp_negative(numerator: int, denominator: int) -> int:
@@ -126,18 +106,24 @@ def _score(exp2: list[int]) -> list[int]:
     return out
 
 
-@lru_cache(maxsize=1)
-def tables() -> Tables:
-    """All tables, made once (a few milliseconds)."""
-    squash, exp2 = _squash(), _exp2()
-    columns = (
-        squash,
-        _stretch(squash),
-        exp2,
-        [_log2(513 + 2 * i, 512, 8) for i in range(256)],
-        [_normal_survival(), _laplace_survival()],
-        [_log2(256 * 16 + 25 * i * i, 256 * 16, 8) // 2 for i in range(256)],
-        _score(exp2),
-        [65536] + [65536 // n for n in range(1, 2048)],
-    )
-    return Tables(*(np.array(c, np.int64) for c in columns))
+def _array(values: list[int] | list[list[int]]) -> Ints:
+    return np.array(values, np.int64)
+
+
+_squash_list, _exp2_list = _squash(), _exp2()
+SQUASH: Final = _array(_squash_list)
+"""`SQUASH[x + 3071]`: 65536 / (1 + e^(-x/256)), in [1, 65535]."""
+STRETCH: Final = _array(_stretch(_squash_list))
+"""`STRETCH[p >> 4]`: the inverse of SQUASH for a 16-bit p, Q8 nats."""
+EXP2: Final = _array(_exp2_list)
+"""`EXP2[i]`: 2^(i/256) in Q16."""
+LOG2: Final = _array([_log2(513 + 2 * i, 512, 8) for i in range(256)])
+"""`LOG2[i]`: log2(1 + (i + 1/2)/256) in Q8."""
+SURVIVAL: Final = _array([_normal_survival(), _laplace_survival()])
+"""`SURVIVAL[k, z]`: P(Z >= z/256) in Q40, at least 1; Z is normal (k = 0) or Laplace (k = 1), of variance 1."""
+SHIFT: Final = _array([_log2(256 * 16 + 25 * i * i, 256 * 16, 8) // 2 for i in range(256)])
+"""`SHIFT[i]`: Q8 log2 of the typical magnitude of a variable whose mean is i/16 standard deviations, relative to mean 0."""
+SCORE: Final = _array(_score(_exp2_list))
+"""`SCORE[d + 2048]`: robust score of a log2 scale (Q16) for a value d/256 octaves over it."""
+RECIPROCAL: Final = _array([65536] + [65536 // n for n in range(1, 2048)])
+"""`RECIPROCAL[n]`: 65536 / n."""

@@ -173,4 +173,8 @@ def merge_contexts(histograms: NDArray[np.uint32], most: int) -> tuple[NDArray[n
     work = histograms.copy()
     groups = np.zeros(len(work), np.uint8)
     left, bits = _merge(work, TABLE_BITS, most, groups)
+    together = histograms.sum(axis=0, dtype=np.uint32)
+    alone = _description(together, TABLE_BITS)
+    if alone < bits:  # neighbours that don't pay two by two may still pay all at once
+        return np.zeros_like(groups), together[None, :], alone
     return groups, work[: max(left, 1)], bits

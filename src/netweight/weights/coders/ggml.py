@@ -84,7 +84,7 @@ def _write_scales(out: Writer, scales: Bytes, minima: NDArray[np.uint16], block:
     """The shortest of the ways to code the scales (uint8 [bytes], half precision)."""
     from ..methods import encode_block as encode_plain
 
-    tries = {_PLAIN: encode_plain(scales, spec, effort)}
+    tries: dict[int, bytes | None] = {_PLAIN: encode_plain(scales, spec, effort)}
     if block.name in grids.STEPS:
         rows = spec.shapes[0][0]
         tries[_GRID] = grids.encode_scales(scales.view("<u2"), minima, grids.STEPS[block.name], rows, effort)

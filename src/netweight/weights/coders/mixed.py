@@ -16,11 +16,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...entropy import fixedpoint, mixing
+from ...entropy import mixing
 from ...errors import FormatError
 from ...spec import DType, Spec, dtype
 from ...wire import Reader, Writer
-from .mixed_model import TOP, Fields, code_matrix, make_state
+from .mixed_model import RAW, TOP, Counters, Fields, code_matrix, make_state
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.unsignedinteger]
@@ -89,13 +89,13 @@ def encode_block(data: Bytes, spec: Spec) -> bytes | None:
     out.raw(bytes([flags, clean])).varint(level)
     if layout.integer:
         out.raw(centre.to_bytes(layout.word // 8, "little"))
-    coder, low = mixing.encoder(data.size + 64), mixing.encoder(data.size + 64)
-    low.registers[:2] = 0
-    _run(coder, low, sign, magnitude, layout, fields, level)
-    coded = mixing.finish(coder)
-    if coded is None or low.registers[mixing.OVERFLOW]:
+    work, counters = make_state(level)
+    buffer, raw = np.zeros(data.size + 64, np.uint8), np.zeros(data.size + 64, np.uint8)
+    _run(work, counters, buffer, raw, sign, magnitude, layout, fields)
+    coded = mixing.finish(work, buffer)
+    if coded is None or work[RAW + mixing.OVERFLOW]:
         return None
-    out.blob(coded).raw(_finish_low(low))
+    out.blob(coded).raw(_finish_raw(work, raw))
     return out.bytes() if len(out) < data.size else None
 
 
@@ -112,32 +112,32 @@ def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
     rest = np.frombuffer(source.raw(source.remaining), np.uint8).copy()
     count = sum(elements for _, _, elements in layout.matrices)
     sign, magnitude = np.zeros(count, np.uint8), np.zeros(count, np.int64)
-    coder, low = mixing.decoder(coded), mixing.decoder(rest)
-    low.registers[:4] = 0
-    _run(coder, low, sign, magnitude, layout, fields, level)
-    used = int(low.registers[mixing.POSITION])
-    if mixing.consumed(coder) != coded.size or used != rest.size or low.registers[0] >> low.registers[1]:
-        raise FormatError(f"max block: {coded.size} + {rest.size} bytes, but {mixing.consumed(coder)} + {used} were used")
+    work, counters = make_state(level)
+    mixing.start_decoding(work, coded)
+    _run(work, counters, coded, rest, sign, magnitude, layout, fields)
+    used = int(work[RAW + mixing.POSITION])
+    if mixing.consumed(work) != coded.size or used != rest.size or work[RAW] >> work[RAW + 1]:
+        raise FormatError(f"max block: {coded.size} + {rest.size} bytes, but {mixing.consumed(work)} + {used} were used")
     return _join(sign, magnitude, layout, clean, centre)
 
 
 def _run(
-    coder: mixing.Coder, low: mixing.Coder, sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, fields: Fields, level: int
-) -> None:
-    state, tables, start = make_state(level), fixedpoint.tables(), 0
+    work: mixing.Work, counters: Counters, buffer: Bytes, raw: Bytes, sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout,
+    fields: Fields,
+) -> None:  # fmt: skip
+    start = 0
     for cols, gap, elements in layout.matrices:
         part = slice(start, start + elements)
-        code_matrix(coder, low, state, fields, sign[part], magnitude[part], cols, gap, tables)
+        code_matrix(work, counters, buffer, raw, fields, sign[part], magnitude[part], cols, gap)
         start += elements
 
 
-def _finish_low(low: mixing.Coder) -> bytes:
-    registers = low.registers
-    end = int(registers[mixing.POSITION])
-    if registers[1]:
-        low.buffer[end] = registers[0]
+def _finish_raw(work: mixing.Work, raw: Bytes) -> bytes:
+    end = int(work[RAW + mixing.POSITION])
+    if work[RAW + 1]:
+        raw[end] = work[RAW]
         end += 1
-    return low.buffer[:end].tobytes()
+    return raw[:end].tobytes()
 
 
 def _planes(data: Bytes, layout: _Layout) -> Words:

@@ -78,4 +78,4 @@ def decode_ratios(body: memoryview, known: Halves) -> Halves:
     magnitude = difference + (known & _MAGNITUDE)
     if count and (magnitude.min() < 0 or magnitude.max() > _MAGNITUDE):
         raise FormatError("ratios: a value out of range")
-    return magnitude.astype(np.uint16) | (signs.astype(np.uint16) << 15)
+    return magnitude.astype(np.uint16) | (signs.astype(np.uint16) << np.uint16(15))

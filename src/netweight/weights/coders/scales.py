@@ -138,7 +138,7 @@ def _count_levels(symbols, levels, columns, every, out):  # type: ignore[no-unty
 def _steps(mean_square: NDArray[np.float64], reference: float) -> NDArray[np.int8]:
     with np.errstate(divide="ignore"):
         steps = np.rint(STEPS * 0.5 * np.log2(mean_square / reference))
-    return np.clip(np.nan_to_num(steps, neginf=-_LIMIT), -_LIMIT, _LIMIT).astype(np.int8)
+    return np.asarray(np.clip(np.nan_to_num(steps, neginf=-_LIMIT), -_LIMIT, _LIMIT).astype(np.int8))
 
 
 class Estimator:
