@@ -64,7 +64,6 @@ def check_block(number: int, payload: bytes) -> None:
 def check_index(number: int, raw: bytes) -> None:
     """`raw` as the index of archive seed `number`, with right checksums."""
     from attacks_archive import decode_all, tensors_of, with_raw_index
-
     from netweight.errors import BaseMismatchError, FormatError
 
     blob, base, files = archive_seeds()[number % len(archive_seeds())]

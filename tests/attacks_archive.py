@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from attacks_regions import gguf_file, safetensors_file, tensor, text, torch_zip
 
+from attacks_regions import gguf_file, safetensors_file, tensor, text, torch_zip
 from netweight import frame
 from netweight.errors import FormatError
 from netweight.source import BytesSource
@@ -71,7 +71,9 @@ def base_and_tuned() -> tuple[bytes, bytes]:
 
 def torch_file() -> bytes:
     """Two views of one storage and a tensor of its own."""
-    pickle = b"\x80\x02}(" + text("a") + tensor("0", 12, (3, 4)) + text("b") + tensor("0", 12, (2, 3), start=6) + text("c")
+    pickle = (
+        b"\x80\x02}(" + text("a") + tensor("0", 12, (3, 4)) + text("b") + tensor("0", 12, (2, 3), start=6) + text("c")
+    )
     pickle += tensor("1", 90, (90,), "HalfStorage") + b"u."
     return torch_zip(pickle, {"0": bell(6, 12).tobytes(), "1": bell(7, 90).astype(np.float16).tobytes()})
 
@@ -80,7 +82,9 @@ def gguf() -> bytes:
     blocks = np.random.default_rng(8).integers(0, 256, (16, 20), dtype=np.uint8)
     blocks[:, :4] = np.abs(bell(9, 32)).astype(np.float16).view(np.uint8).reshape(16, 4)
     pairs: list[bytes] = []
-    return gguf_file([("blk", (64, 8), 3, 0), ("norm", (64,), 0, 320)], blocks.tobytes() + bell(10, 64).tobytes(), pairs)
+    return gguf_file(
+        [("blk", (64, 8), 3, 0), ("norm", (64,), 0, 320)], blocks.tobytes() + bell(10, 64).tobytes(), pairs
+    )
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,12 @@ class Sample:
 
 def samples() -> dict[str, Sample]:
     base, tuned = base_and_tuned()
-    folder = {"a.safetensors": base_and_tuned()[0], "b.safetensors": base_and_tuned()[0], "sub/deep/plain.txt": b"words and words and words", "sub/nothing": b""}
+    folder = {
+        "a.safetensors": base_and_tuned()[0],
+        "b.safetensors": base_and_tuned()[0],
+        "sub/deep/plain.txt": b"words and words and words",
+        "sub/nothing": b"",
+    }
     return {
         "safetensors": Sample({"": mixed()}),
         "delta": Sample({"": tuned}, base),
@@ -153,7 +162,7 @@ def tensors_of(blob: bytes, base: Path | None) -> dict[str, bytes | None]:
     """Bits of each tensor; None for one that can't be decoded."""
     with opened(blob, base) as archive:
         found: dict[str, bytes | None] = {}
-        for name in archive.keys():
+        for name in archive.keys():  # noqa: SIM118
             try:
                 found[name] = archive.tensor(name).tobytes()
             except FormatError:

@@ -6,10 +6,11 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from attacks_archive import archive_of, decode_all, flips, samples, tensors_of, write_sample
 
+from attacks_archive import archive_of, decode_all, flips, samples, tensors_of, write_sample
 from netweight.errors import FormatError
-from netweight.weights.archive import decompress_file, load_file, open as open_archive, verify_file
+from netweight.weights.archive import decompress_file, load_file, verify_file
+from netweight.weights.archive import open as open_archive
 
 SAMPLES = samples()
 
@@ -65,9 +66,9 @@ def test_damaged_files_and_no_output_is_left(kind: str, tmp_path: Path) -> None:
     for at in range(0, len(blob), max(1, len(blob) // 25)):
         for damaged in (blob[:at], blob[:at] + bytes([blob[at] ^ 0x10]) + blob[at + 1 :]):
             place.write_bytes(damaged)
-            with pytest.raises(FormatError, match="damaged.nw"):
+            with pytest.raises(FormatError, match=r"damaged\.nw"):
                 verify_file(place, base=base)
-            with pytest.raises(FormatError, match="damaged.nw"):
+            with pytest.raises(FormatError, match=r"damaged\.nw"):
                 decompress_file(place, out, base=base)
             assert sorted(tmp_path.rglob("*")) == sorted([*before, place])
             try:
@@ -80,7 +81,7 @@ def test_damaged_files_and_no_output_is_left(kind: str, tmp_path: Path) -> None:
 def test_an_archive_of_another_version_says_so(tmp_path: Path) -> None:
     blob, _ = archive_of(SAMPLES["byte"], tmp_path)
     (tmp_path / "newer.nw").write_bytes(blob[:4] + b"\x02" + blob[5:])
-    with pytest.raises(FormatError, match="newer.nw: archive version 2"), open_archive(tmp_path / "newer.nw"):
+    with pytest.raises(FormatError, match=r"newer\.nw: archive version 2"), open_archive(tmp_path / "newer.nw"):
         pass
 
 

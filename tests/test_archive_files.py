@@ -10,16 +10,17 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from attacks_archive import bell, mixed, raw_safetensors
 
+from attacks_archive import bell, mixed, raw_safetensors
 from netweight.errors import FormatError, InputChangedError, InputError, NotFoundError, OutputError
-from netweight.weights.archive import compress_file, decompress_file, open as open_archive, verify_file
+from netweight.weights.archive import compress_file, decompress_file, verify_file
+from netweight.weights.archive import open as open_archive
 
 ROOT = os.geteuid() == 0 if hasattr(os, "geteuid") else False
 
@@ -237,14 +238,14 @@ def test_an_archive_that_is_cut_meanwhile(big: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def stdio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[bytes], io.BytesIO]]:
+def stdio(monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], io.BytesIO]:
     def give(content: bytes) -> io.BytesIO:
         out = io.BytesIO()
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
         return out
 
-    yield give
+    return give
 
 
 def test_standard_input_and_output(stdio: Callable[[bytes], io.BytesIO], model: Path) -> None:
@@ -283,7 +284,9 @@ def test_folders(tmp_path: Path) -> None:
         (tmp_path / "in" / name).write_bytes(content)
     compress_file(tmp_path / "in")
     decompress_file(tmp_path / "in.nw", tmp_path / "out")
-    found = {p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()}
+    found = {
+        p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()
+    }
     assert found == files
     (tmp_path / "out" / "mine").write_bytes(b"")
     with pytest.raises(OutputError, match="exists"):

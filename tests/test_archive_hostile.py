@@ -1,27 +1,51 @@
-"""Archives whose checksums are right and whose index lies: always a FormatError, never a wrong place or a huge array."""
+"""Archives with right checksums whose index lies: always a FormatError, never a wrong place or a huge array."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from random import Random
 
 import pytest
-from attacks_archive import (
-    altered, archive_of, decode_all, file_entry, first_region, mutate_index, opened, plain_index, region, repack, samples,
-    segment, tensors_of, with_payload, with_raw_index,
-)  # fmt: skip
 
+from attacks_archive import (
+    altered,
+    archive_of,
+    decode_all,
+    file_entry,
+    first_region,
+    mutate_index,
+    opened,
+    plain_index,
+    region,
+    repack,
+    samples,
+    segment,
+    tensors_of,
+    with_payload,
+    with_raw_index,
+)  # fmt: skip
 from netweight.errors import BaseMismatchError, BombError, FormatError, NetweightError, OutputError
 from netweight.frame import checksum
-from netweight.source import BytesSource
 from netweight.ggml import BLOCK_TYPES
+from netweight.source import BytesSource
 from netweight.weights.archive import decompress_file, load_file, verify_file
 from netweight.weights.archive.container import HEADER, pack_tail, read_index
 from netweight.weights.archive.index import (
-    BASE_DELTA, BASE_EQUAL, COPY, GAP, INLINE, OWN, REGION, Block, Index, Piece, Segment,
+    BASE_DELTA,
+    BASE_EQUAL,
+    COPY,
+    GAP,
+    INLINE,
+    OWN,
+    REGION,
+    Block,
+    Index,
+    Piece,
+    Segment,
 )  # fmt: skip
 from netweight.weights.archive.index_wire import encode_index
 from netweight.weights.regions.model import View
@@ -42,7 +66,7 @@ def refused(blob: bytes, base: Path | None = None, error: type[NetweightError] =
 
 def test_taken_apart_and_packed_again_it_is_the_same(made: dict[str, tuple[bytes, Path | None]]) -> None:
     for blob, _ in made.values():
-        assert altered(blob, lambda index: None) == blob
+        assert altered(blob, lambda _: None) == blob
 
 
 LIES: dict[str, Change] = {
@@ -65,9 +89,7 @@ LIES: dict[str, Change] = {
     "difference without a base": region("matrix", how=BASE_DELTA),
     "inline of another length": segment(0, nbytes=9),
     "same name twice": region("head", name="embed"),
-    "same name as an empty one": lambda index: file_entry(
-        0, empty=(("e", "F32", (0,)), ("e", "F32", (0,)))
-    )(index),
+    "same name as an empty one": file_entry(0, empty=(("e", "F32", (0,)), ("e", "F32", (0,)))),
     "no files": lambda index: index.files.clear(),
     "no segments": lambda index: (index.segments.clear(), index.blocks.clear()),
     "no blocks": lambda index: index.blocks.clear(),
@@ -92,10 +114,8 @@ def test_a_dtype_of_the_same_width_is_not_noticed_by_the_bytes_but_by_nothing_wo
 ) -> None:
     blob, _ = made["safetensors"]
     changed = altered(blob, region("few", dtype="U8"))
-    try:
+    with suppress(FormatError):
         assert decode_all(changed, None) == {"input": SAMPLES["safetensors"].files[""]}
-    except FormatError:
-        pass
 
 
 def test_every_copy_chain_is_refused() -> None:
@@ -132,9 +152,9 @@ def test_a_bomb_of_many_honest_blocks(tmp_path: Path) -> None:
 
 
 def test_a_huge_tensor_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
-    size, count = 1 << 22, 1 << 10
-    index = plain_index("x", [Segment(REGION, size * count * 4096, "w", "U8", (count * 4096, size))])
-    pieces = [Piece(0, k * size * 16, size * 16) for k in range(count * 256)]
+    size, count = 128 << 20, 512
+    index = plain_index("x", [Segment(REGION, size * count, "w", "C128", (count, size // 16))])
+    pieces = [Piece(0, k * size, size) for k in range(count)]
     index.blocks.extend(Block(len(HEADER), 0, b"\0" * 4, (p,)) for p in pieces)
     bomb = tmp_path / "x.nw"
     bomb.write_bytes(repack(b"", index))
@@ -142,7 +162,9 @@ def test_a_huge_tensor_is_refused_before_it_is_allocated(tmp_path: Path) -> None
         load_file(bomb)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "../x", "/x", "a/../../x", "a//b", "./a", "a/", "a\\b", "..\\x", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "/x", "a/../../x", "a//b", "./a", "a/", "a\\b", "..\\x", "a\0b"]
+)
 @pytest.mark.parametrize("directory", [True])
 def test_paths_that_leave_the_folder(name: str, directory: bool, tmp_path: Path) -> None:
     index = plain_index(name, [Segment(INLINE, 3, inline=b"abc")], directory)
@@ -217,7 +239,9 @@ def test_base_places(made: dict[str, tuple[bytes, Path | None]]) -> None:
                 refused(changed, base)
     refused(altered(blob, lambda index: index.bases.clear()), base)
     refused(altered(blob, lambda index: index.bases.append(index.bases[0])), base, BaseMismatchError)
-    shifted = altered(blob, lambda i: region("kept", base_offset=i.segments[first_region(i, "kept")].base_offset - 1)(i))
+    shifted = altered(
+        blob, lambda i: region("kept", base_offset=i.segments[first_region(i, "kept")].base_offset - 1)(i)
+    )
     refused(shifted, base)
     found = tensors_of(altered(blob, region("moved", base_offset=0)), base)
     assert found["moved"] is None or len(found["moved"]) == 800
@@ -252,7 +276,10 @@ def test_payloads_with_right_checksums(kind: str, made: dict[str, tuple[bytes, P
     random, right = Random(kind), tensors_of(blob, base)
     for number, block in enumerate(read_index(BytesSource(blob)).blocks):
         old = blob[block.offset : block.offset + block.length]
-        bad = [old[:k] for k in range(0, len(old), 1 + len(old) // 20)] + [old + b"\0", bytes([random.randrange(16)]) + old[1:]]
+        bad = [old[:k] for k in range(0, len(old), 1 + len(old) // 20)] + [
+            old + b"\0",
+            bytes([random.randrange(16)]) + old[1:],
+        ]
         for _ in range(60):
             changed = bytearray(old)
             changed[random.randrange(len(old))] ^= 1 << random.randrange(8)
@@ -263,10 +290,8 @@ def test_payloads_with_right_checksums(kind: str, made: dict[str, tuple[bytes, P
             changed_blob = with_payload(blob, number, payload)
             for name, value in tensors_of(changed_blob, base).items():
                 assert value is None or len(value) == len(right[name] or b"")
-            try:
+            with suppress(FormatError):
                 assert decode_all(changed_blob, base) == decode_all(blob, base), "an equal meaning is no harm"
-            except FormatError:
-                pass
 
 
 @pytest.mark.parametrize("kind", SAMPLES)
@@ -276,7 +301,9 @@ def test_random_indexes(kind: str, made: dict[str, tuple[bytes, Path | None]]) -
     raw, hashes = encode_index(read_index(BytesSource(blob)))
     whole = decode_all(blob, base)
     for k in range(400):
-        damaged = with_raw_index(blob, mutate_index(raw, random), hashes[: random.randrange(len(hashes) + 1)] if k % 9 == 0 else None)
+        damaged = with_raw_index(
+            blob, mutate_index(raw, random), hashes[: random.randrange(len(hashes) + 1)] if k % 9 == 0 else None
+        )
         try:
             found = decode_all(damaged, base)
             tensors_of(damaged, base)

@@ -8,19 +8,29 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from attacks_archive import (
-    SPECIAL_F32, archive_of, base_and_tuned, bell, decode_all, mixed, raw_safetensors, samples, sharded, write_sample,
-)  # fmt: skip
-from attacks_blocks import efforts
-from attacks_regions import safetensors_file, tensor, text, torch_zip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netweight as nw
+from attacks_archive import (
+    SPECIAL_F32,
+    archive_of,
+    base_and_tuned,
+    bell,
+    decode_all,
+    mixed,
+    raw_safetensors,
+    samples,
+    sharded,
+    write_sample,
+)  # fmt: skip
+from attacks_blocks import efforts
+from attacks_regions import safetensors_file, tensor, text, torch_zip
 from netweight.errors import BaseMismatchError, FormatError, InputError, NotFoundError, UnsupportedError
 from netweight.spec import DTYPES, Spec, byte_count
 from netweight.tensors import numpy_dtype
-from netweight.weights.archive import compress_file, decompress_file, load_file, open as open_archive, verify_file
+from netweight.weights.archive import compress_file, decompress_file, load_file, verify_file
+from netweight.weights.archive import open as open_archive
 
 SAMPLES = samples()
 
@@ -112,7 +122,7 @@ def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
     content = np.random.default_rng(1).bytes(40_000)
     one = {"a": ("U8", (40_000,), content)}
     (tmp_path / "one").write_bytes(raw_safetensors(one))
-    (tmp_path / "many").write_bytes(raw_safetensors(one | {n: ("F32", (100, 100), content) for n in "bcdef"}))
+    (tmp_path / "many").write_bytes(raw_safetensors(one | dict.fromkeys("bcdef", ("F32", (100, 100), content))))
     (tmp_path / "near").write_bytes(raw_safetensors(one | {"b": ("U8", (40_000,), b"x" + content[1:])}))
     sizes = {n: compress_file(tmp_path / n).archive_bytes for n in ("one", "many", "near")}
     assert sizes["many"] < sizes["one"] + 200
@@ -145,7 +155,13 @@ def test_absurd_views_leave_the_file_readable(size: int, tmp_path: Path) -> None
 
 def test_a_base(tmp_path: Path) -> None:
     base, tuned = base_and_tuned()
-    for name, content in (("base", base), ("moved/copy", base), ("other", base[:-1] + b"x"), ("tuned", tuned), ("big", base + b"x")):
+    for name, content in (
+        ("base", base),
+        ("moved/copy", base),
+        ("other", base[:-1] + b"x"),
+        ("tuned", tuned),
+        ("big", base + b"x"),
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     alone = compress_file(tmp_path / "tuned", tmp_path / "alone.nw")
@@ -232,8 +248,12 @@ def test_shard_indexes_that_leave_their_folder(name: str, tmp_path: Path) -> Non
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from(sorted(DTYPES)), st.lists(st.integers(0, 9), max_size=3)), max_size=6), st.data())
-def test_any_small_checkpoint(tmp_path_factory: pytest.TempPathFactory, shapes: list[tuple[str, list[int]]], data: st.DataObject) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(DTYPES)), st.lists(st.integers(0, 9), max_size=3)), max_size=6), st.data()
+)
+def test_any_small_checkpoint(
+    tmp_path_factory: pytest.TempPathFactory, shapes: list[tuple[str, list[int]]], data: st.DataObject
+) -> None:
     folder = tmp_path_factory.mktemp("any")
     entries = {}
     for k, (name, shape) in enumerate(shapes):

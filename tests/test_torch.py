@@ -59,7 +59,13 @@ def test_tensors_may_be_written_to(tmp_path: Path) -> None:
 
 def test_saved_by_torch(tmp_path: Path) -> None:
     weights = torch.randn(6, 8, dtype=torch.float64)
-    tensors = {"w": weights, "t": weights.t(), "part": weights[2:4, 1:3], "same": weights.expand(2, 6, 8), "s": torch.tensor(3)}
+    tensors = {
+        "w": weights,
+        "t": weights.t(),
+        "part": weights[2:4, 1:3],
+        "same": weights.expand(2, 6, 8),
+        "s": torch.tensor(3),
+    }
     torch.save(tensors, tmp_path / "x.pt")
     receipt = compress_file(tmp_path / "x.pt")
     loaded = netweight.torch.load_file(receipt.archive)

@@ -1,11 +1,10 @@
 """netweight's lossless codes as codecs of arrays: `netweight.fast`, `netweight.balanced`, `netweight.max`.
 
-    payload := for each block: length varint | payload of methods.py        (blocks as pieces.split cuts them)
+payload := for each block: length varint | payload of methods.py        (blocks as pieces.split cuts them)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -48,9 +47,8 @@ class _Lossless(ConfigCodec):
 
     def decode(self, payload: bytes | memoryview, spec: Spec) -> NDArray[np.uint8]:
         """`spec.nbytes` bytes. Raises FormatError."""
-        source, parts = Reader(payload, self.id), []
-        for block in self._blocks(spec):
-            parts.append(decode_block(source.blob(), block))
+        source = Reader(payload, self.id)
+        parts = [decode_block(source.blob(), block) for block in self._blocks(spec)]
         source.end()
         return np.concatenate(parts) if parts else np.empty(0, np.uint8)
 

@@ -105,7 +105,7 @@ def _delta_spec(spec: Spec) -> Spec:
 def decode_block(payload: bytes | memoryview, spec: Spec, reference: Bytes | None = None) -> Bytes:
     """The inverse of `encode_block`: `spec.nbytes` bytes. Raises FormatError for any other payload."""
     view = memoryview(payload)
-    if not len(view):
+    if not view:
         raise FormatError("empty block")
     if spec.nbytes > MAX_BLOCK_BYTES:
         raise BombError(f"a block of {spec.nbytes} bytes; at most {MAX_BLOCK_BYTES} are decoded at once")

@@ -3,4 +3,13 @@
 from .api import ArchiveReceipt, compress_file, decompress_file, load_file, open, verify_file  # noqa: A004
 from .reader import Archive, TensorInfo
 
-__all__ = ["Archive", "ArchiveReceipt", "TensorInfo", "compress_file", "decompress_file", "load_file", "open", "verify_file"]
+__all__ = [
+    "Archive",
+    "ArchiveReceipt",
+    "TensorInfo",
+    "compress_file",
+    "decompress_file",
+    "load_file",
+    "open",
+    "verify_file",
+]

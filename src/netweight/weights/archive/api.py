@@ -193,7 +193,9 @@ def _total(archive: Archive) -> int:
     return archive.refuse_bomb(sum(f.size for f in archive.files))
 
 
-def _receipt(archive: Archive, source: FileSource, path: PathLike, target: str, base: PathLike | None, started: float) -> ArchiveReceipt:
+def _receipt(
+    archive: Archive, source: FileSource, path: PathLike, target: str, base: PathLike | None, started: float
+) -> ArchiveReceipt:
     return ArchiveReceipt(
         source=target,
         archive=os.fspath(path),
@@ -319,4 +321,4 @@ def load_file(path: PathLike, *, base: PathLike | None = None) -> dict[str, NDAr
     """Every tensor by name. Raises FormatError and its kin; BombError for absurd expansions."""
     with open(path, base=base) as archive:
         _total(archive)
-        return {name: archive.tensor(name) for name in archive.keys()}
+        return {name: archive.tensor(name) for name in archive.keys()}  # noqa: SIM118  an Archive is no dict

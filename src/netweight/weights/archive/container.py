@@ -1,13 +1,13 @@
-"""The file around payloads and index.
+r"""The file around payloads and index.
 
-    archive := "\\x89NWA" version(1) | payloads, end to end | index | random | trailer
+    archive := "\x89NWA" version(1) | payloads, end to end | index | random | trailer
     index   := index_wire's compressible part in Brotli; as it is, with equal lengths, where that isn't shorter or is
                too short to be believed
     random  := digests and checksums, as they are
-    trailer := raw index length(4) | index length(4) | random length(4) | checksum(8) | "NWA\\n"
+    trailer := raw index length(4) | index length(4) | random length(4) | checksum(8) | "NWA\n"
 
-Numbers are little endian. The checksum is XXH3-64 over header, index, random and the three lengths; each payload has its own
-in the index. The index stands last, so that an archive is written in one pass.
+Numbers are little endian. The checksum is XXH3-64 over header, index, random and the three lengths; each payload has
+its own in the index. The index stands last, so that an archive is written in one pass.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ A copied segment has its original's pieces; one that equals the base has pieces 
 
 from __future__ import annotations
 
+import numpy as np
 import xxhash
 from numpy.typing import NDArray
-import numpy as np
 
 from ...source import Source
 from .index import COPY, INLINE, FileEntry, Index
@@ -53,4 +53,3 @@ class Digests:
         for number in range(*file.segments):
             state.update(self._segment(number))
         return state.digest()
-

@@ -15,8 +15,20 @@ from ...wire import Reader, Writer
 from ..regions.model import View
 from .check import Budget, check_index
 from .index import (
-    BASE_DELTA, BASE_EQUAL, CHECKSUM_BYTES, COPY, DIGEST_BYTES, INLINE, OWN, REGION,
-    BaseFile, Block, FileEntry, Index, Piece, Segment,
+    BASE_DELTA,
+    BASE_EQUAL,
+    CHECKSUM_BYTES,
+    COPY,
+    DIGEST_BYTES,
+    INLINE,
+    OWN,
+    REGION,
+    BaseFile,
+    Block,
+    FileEntry,
+    Index,
+    Piece,
+    Segment,
 )  # fmt: skip
 
 

@@ -149,9 +149,9 @@ def stdout_file() -> Iterator[int]:
 
 
 def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    """pwrite until everything is written. Raises OSError."""
+    """Pwrite until everything is written. Raises OSError."""
     view = memoryview(data)
-    while len(view):
+    while view:
         done = os.pwrite(descriptor, view, offset)
         view, offset = view[done:], offset + done
 

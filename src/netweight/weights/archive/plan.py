@@ -40,7 +40,7 @@ class Place:
 
 @dataclass
 class Plan:
-    """An index whose blocks are yet to be coded; `groups[k]` are the pieces of block k and `places[s]` where segment s is."""
+    """An index whose blocks are yet to be coded; `groups[k]` are the pieces of block k, `places[s]` is where segment s is."""
 
     index: Index
     places: list[Place]
@@ -120,7 +120,8 @@ def _match_base(index: Index, places: list[Place], inputs: Inputs, base: Base) -
         source, offset = inputs.files[places[k].file].source, places[k].offset
         other = base.source(found.file)
         equal = all(
-            np.array_equal(source.read(offset + at, n), other.read(found.offset + at, n)) for at, n in _chunks(segment.nbytes)
+            np.array_equal(source.read(offset + at, n), other.read(found.offset + at, n))
+            for at, n in _chunks(segment.nbytes)
         )
         how = BASE_EQUAL if equal else BASE_DELTA
         index.segments[k] = replace(segment, how=how, base_file=found.file, base_offset=found.offset)
@@ -146,7 +147,11 @@ def _mark_copies(index: Index, places: list[Place], inputs: Inputs) -> None:
 
     large = [k for k, s in enumerate(index.segments) if s.has_blocks and s.nbytes >= _LEAST_COPY]
     groups = [large]
-    for key in (lambda k: index.segments[k].nbytes, sample, digest):  # from cheap to dear, each where the one before ties
+    for key in (
+        lambda k: index.segments[k].nbytes,
+        sample,
+        digest,
+    ):  # from cheap to dear, each where the one before ties
         groups = [alike for group in groups for alike in _grouped(group, key) if len(alike) > 1]
     for first, *others in groups:
         for k in others:

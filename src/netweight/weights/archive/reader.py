@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,10 +92,12 @@ class Archive:
         self._cached_bytes = 0
         self._lock = threading.Lock()
 
-    def __enter__(self) -> Archive:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close_with(self, close: Callable[[], None]) -> None:
@@ -266,7 +268,10 @@ class Archive:
         self.refuse_bomb(element_count(found.shape) * flat.itemsize)
         # the step along an axis of one element means nothing and may be any number
         steps = [s * flat.itemsize if n > 1 else 0 for n, s in zip(found.shape, found.strides, strict=True)]
-        if found.start + sum((n - 1) * s for n, s in zip(found.shape, steps, strict=True)) // flat.itemsize >= flat.size:
+        if (
+            found.start + sum((n - 1) * s for n, s in zip(found.shape, steps, strict=True)) // flat.itemsize
+            >= flat.size
+        ):
             raise FormatError(f"{self.source.name}: tensor {name!r} reaches outside its storage")
         view = np.lib.stride_tricks.as_strided(flat[found.start :], found.shape, steps, writeable=False)
         return view.copy()
@@ -275,7 +280,9 @@ class Archive:
         """Rows [start, stop) along the first axis; decodes only what holds them."""
         found = self._find(name)
         if not found.shape or not 0 <= start <= stop <= found.shape[0]:
-            raise NotFoundError(f"{self.source.name}: tensor {name!r} of shape {found.shape} has no rows {start} to {stop}")
+            raise NotFoundError(
+                f"{self.source.name}: tensor {name!r} of shape {found.shape} has no rows {start} to {stop}"
+            )
         if found.segment is None or found.strides is not None:
             return self.tensor(name)[start:stop]
         row = self._row_bytes(name, found)
@@ -289,7 +296,9 @@ class Archive:
         row = found.shape[1:]
         packed = found.dtype in DTYPES and element_count(row) * DTYPES[found.dtype].bits % 8
         if packed or (found.dtype in BLOCK_TYPES and not row):
-            raise UnsupportedError(f"{self.source.name}: rows of {name!r} ({found.dtype}) are no whole bytes: use tensor()")
+            raise UnsupportedError(
+                f"{self.source.name}: rows of {name!r} ({found.dtype}) are no whole bytes: use tensor()"
+            )
         return byte_count(found.dtype, row)
 
     # --- whole files ---
@@ -370,5 +379,3 @@ class Archive:
             methods.append(method_name(self.source.read(block.offset, min(1, block.length)).tobytes()))
         codec = "+".join(dict.fromkeys(methods))
         return TensorInfo(name, path, tensor.dtype, tensor.shape, codec, segment.nbytes, share)
-
-

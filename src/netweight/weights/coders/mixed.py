@@ -89,9 +89,9 @@ def encode_block(data: Bytes, spec: Spec) -> bytes | None:
     out.raw(bytes([flags, clean])).varint(level)
     if layout.integer:
         out.raw(centre.to_bytes(layout.word // 8, "little"))
-    work, counters = make_state(level)
+    work, counters = make_state(fields, level)
     buffer, raw = np.zeros(data.size + 64, np.uint8), np.zeros(data.size + 64, np.uint8)
-    _run(work, counters, buffer, raw, sign, magnitude, layout, fields)
+    _run(work, counters, buffer, raw, sign, magnitude, layout)
     coded = mixing.finish(work, buffer)
     if coded is None or work[RAW + mixing.OVERFLOW]:
         return None
@@ -112,9 +112,9 @@ def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
     rest = np.frombuffer(source.raw(source.remaining), np.uint8).copy()
     count = sum(elements for _, _, elements in layout.matrices)
     sign, magnitude = np.zeros(count, np.uint8), np.zeros(count, np.int64)
-    work, counters = make_state(level)
+    work, counters = make_state(fields, level)
     mixing.start_decoding(work, coded)
-    _run(work, counters, coded, rest, sign, magnitude, layout, fields)
+    _run(work, counters, coded, rest, sign, magnitude, layout)
     used = int(work[RAW + mixing.POSITION])
     if mixing.consumed(work) != coded.size or used != rest.size or work[RAW] >> work[RAW + 1]:
         raise FormatError(f"max block: {coded.size} + {rest.size} bytes, but {mixing.consumed(work)} + {used} were used")
@@ -122,13 +122,12 @@ def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
 
 
 def _run(
-    work: mixing.Work, counters: Counters, buffer: Bytes, raw: Bytes, sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout,
-    fields: Fields,
-) -> None:  # fmt: skip
+    work: mixing.Work, counters: Counters, buffer: Bytes, raw: Bytes, sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout
+) -> None:
     start = 0
     for cols, gap, elements in layout.matrices:
         part = slice(start, start + elements)
-        code_matrix(work, counters, buffer, raw, fields, sign[part], magnitude[part], cols, gap)
+        code_matrix(work, counters, buffer, raw, sign[part], magnitude[part], cols, gap)
         start += elements
 
 

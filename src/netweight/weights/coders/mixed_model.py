@@ -61,15 +61,17 @@ RAW: Final = 8
 _BASE = USER_AT  # first slot of each context
 _P, _Q, _K, _TZ, _TSIDE, _SECOND_AT, _LOWEST = (USER_AT + 8 + i for i in range(7))
 _LEVEL, _SPREAD = USER_AT + 24, USER_AT + 25  # overall log2 of |w| and of the residual, Q16
+_EXPONENTS, _MANTISSA_BITS, _INTEGER, _SIGNED, _NEGATIVE, _SPARSE, _LOW_ZERO = range(USER_AT + 16, USER_AT + 23)  # Fields
 _PREDICTOR = USER_AT + 32  # weights of the linear prediction, Q16
 _MIXED_COUNTERS: Final = 5 * _CONTEXTS * _NODES
 _FLAGS: Final = _MIXED_COUNTERS
 _LOW_FLAG, _ZERO_SIGN_FLAG = _FLAGS + _ESCAPE_FLAGS, _FLAGS + _ESCAPE_FLAGS + 2
 
 
-def make_state(level: int) -> tuple[Work, Counters]:
-    """A fresh work array and counters; `level` is the exponent that a typical weight has."""
+def make_state(fields: Fields, level: int) -> tuple[Work, Counters]:
+    """A fresh work array and counters for a block of such numbers; `level` is the exponent that a typical weight has."""
     work = make_work(_NODES + _SECOND * 8)
+    work[_EXPONENTS : _LOW_ZERO + 1] = fields
     work[_PREDICTOR + _ABOVE] = 1 << 15
     work[_LEVEL] = (2 * level + 1) << 15
     return work, np.zeros(_MIXED_COUNTERS + _ESCAPE_FLAGS + 8, np.uint32)
@@ -128,7 +130,7 @@ def _escape(w: Work, n: Counters, buf: Bytes, exponents: int, exponent: int) -> 
 
 @_kernel
 def _code_exponent(
-    w: Work, n: Counters, buf: Bytes, fields: Fields, exponent: int
+    w: Work, n: Counters, buf: Bytes, exponent: int
 ) -> int:
     """In unary from the exponent that was expected, up or down."""
     k, scale, mean, lowest = w[_K], w[_P] + w[_Q], w[_TSIDE], w[_LOWEST]
@@ -138,9 +140,9 @@ def _code_exponent(
         bit = _decide(w, n, buf, 0, 0, exponent >= k)
     step = 1
     if bit:
-        while k + step < fields.exponents:
+        while k + step < w[_EXPONENTS]:
             if step > _STEPS:
-                return _escape(w, n, buf, fields.exponents, exponent)
+                return _escape(w, n, buf, w[_EXPONENTS], exponent)
             low, high = _exp2((k + step - 1 << 8) - scale, 8), _exp2((k + step << 8) - scale, 8)
             _set_parametric(w, low, high, _FAR, mean)
             if not _decide(w, n, buf, step, 1, exponent >= k + step):
@@ -149,7 +151,7 @@ def _code_exponent(
         return k + step - 1
     while k - step > lowest:
         if step > _STEPS:
-            return max(_escape(w, n, buf, fields.exponents, exponent), lowest)
+            return max(_escape(w, n, buf, w[_EXPONENTS], exponent), lowest)
         low, high = _exp2((k - step << 8) - scale, 8), _exp2((k - step + 1 << 8) - scale, 8)
         _set_parametric(w, 0, low, high, mean)
         if _decide(w, n, buf, _STEPS + step, 2, exponent >= k - step):
@@ -171,7 +173,7 @@ def _code_mantissa(
         start = 8 + (node - (1 << level)) * width
         if exponent:
             _set_parametric(
-                w, unit * start >> 11, unit * (start + (width >> 1)) >> 11, unit * (start + width) >> 11, w[_TSIDE], t
+                w, unit * start >> 11, unit * (start + (width >> 1)) >> 11, unit * (start + width) >> 11, w[_TSIDE]
             )
         else:
             w[INPUT_AT] = w[INPUT_AT + 1] = 0
@@ -233,24 +235,24 @@ def _distance(t: int) -> int:
 
 @_kernel
 def _code_magnitude(
-    w: Work, n: Counters, buf: Bytes, raw: Bytes, fields: Fields, magnitude: int
+    w: Work, n: Counters, buf: Bytes, raw: Bytes, magnitude: int
 ) -> tuple[int, int, int]:
     """Returns (magnitude, exponent, leading mantissa bits as Q7)."""
-    exponent, width = 0, fields.mantissa
-    if fields.integer:
+    exponent, width = 0, w[_MANTISSA_BITS]
+    if w[_INTEGER]:
         while exponent < 64 and magnitude >> exponent:
             exponent += 1
     else:
         exponent = magnitude >> width
-    exponent = _code_exponent(w, n, buf, fields, exponent)
-    if fields.integer:
+    exponent = _code_exponent(w, n, buf, exponent)
+    if w[_INTEGER]:
         width = max(exponent - 1, 0)
     mantissa = magnitude & ((1 << width) - 1)
     bits = min(width, TOP)
     rest = width - bits
     top = _code_mantissa(w, n, buf, exponent, bits, mantissa >> rest)
     tail = mantissa & ((1 << rest) - 1)
-    if fields.low_zero and rest:
+    if w[_LOW_ZERO] and rest:
         at = _LOW_FLAG + n[_LOW_FLAG + 3] % 2
         if code_flag(w, n, buf, at, tail != 0):
             tail = _code_raw(w, raw, rest, tail)
@@ -262,13 +264,13 @@ def _code_magnitude(
         tail = _code_raw(w, raw, rest, tail)
     mantissa = top << rest | tail
     leading = mantissa >> (width - 7) if width > 7 else mantissa << (7 - width)
-    head = exponent << width if not fields.integer else (1 << width if exponent else 0)
+    head = exponent << width if not w[_INTEGER] else (1 << width if exponent else 0)
     return head | mantissa, exponent, leading
 
 
 @njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def code_matrix(
-    w: Work, n: Counters, buf: Bytes, raw: Bytes, fields: Fields, sign: NDArray[np.uint8], magnitude: NDArray[np.int64], cols: int, gap: int
+    w: Work, n: Counters, buf: Bytes, raw: Bytes, sign: NDArray[np.uint8], magnitude: NDArray[np.int64], cols: int, gap: int
 ) -> None:  # fmt: skip
     """Code one matrix of `cols` columns, row by row: reads `sign` and `magnitude` (flat), or fills them.
 
@@ -312,7 +314,7 @@ def code_matrix(
             w[_TZ] = min(max(distance >> 2, -_FAR), _FAR)
             classes = _distance(distance)
             center = scale + spread - 17 + SHIFT[min(abs(distance) >> 6, 255)]
-            center = min(max(center, 0), (fields.exponents - 1) << 8)
+            center = min(max(center, 0), (w[_EXPONENTS] - 1) << 8)
             w[_K] = center >> 8
             fraction = (center & 255) >> 3
             w[_SECOND_AT] = row_octave * 8 + _octave(x + 1)
@@ -330,17 +332,17 @@ def code_matrix(
             for j in range(4):
                 w[_BASE + 1 + j] = ((1 + j) * _CONTEXTS + contexts[j] + side) * _NODES
             zero = np.int64(0)
-            if fields.sparse:
+            if w[_SPARSE]:
                 w[INPUT_AT] = w[INPUT_AT + 1] = 0
                 zero = _decide(w, n, buf, _ZERO, 7, magnitude[i] == 0)
-            if not fields.signed:
-                negative = fields.negative
+            if not w[_SIGNED]:
+                negative = w[_NEGATIVE]
             elif not zero:
                 for k in range(2):
                     p = _mass(k, -2 * _FAR, -w[_TZ]) >> 28
                     w[INPUT_AT + k] = STRETCH[min(max(p, 0), 4095)]
                 negative = _decide(w, n, buf, _SIGN, 6, negative)
-            elif fields.integer:
+            elif w[_INTEGER]:
                 negative = 0
             else:
                 negative = code_flag(w, n, buf, _ZERO_SIGN_FLAG, negative)
@@ -351,21 +353,21 @@ def code_matrix(
                 magnitude[i] = 0
             else:
                 w[_TSIDE] = -w[_TZ] if negative else w[_TZ]
-                w[_LOWEST] = 1 if fields.integer and (negative or fields.sparse) else 0
+                w[_LOWEST] = 1 if w[_INTEGER] and (negative or w[_SPARSE]) else 0
                 w[_K] = max(w[_K], w[_LOWEST])
                 agrees = (guess < 0) == (negative == 1)
                 w[_BASE] = ((fraction >> 1) * 14 + (classes if agrees else 7 + classes)) * _NODES
-                side = 0 if classes == 0 and not fields.integer else (1 if agrees else 2)
-                if fields.integer and classes < 2:
+                side = 0 if classes == 0 and not w[_INTEGER] else (1 if agrees else 2)
+                if w[_INTEGER] and classes < 2:
                     side = 1 + negative
                 for j in range(4):
                     w[_BASE + 1 + j] = ((1 + j) * _CONTEXTS + contexts[j] + side) * _NODES
-                value, exponent, leading = _code_magnitude(w, n, buf, raw, fields, magnitude[i])
+                value, exponent, leading = _code_magnitude(w, n, buf, raw, magnitude[i])
                 magnitude[i] = value
                 place = np.int64(0)
                 if exponent:
                     place = (exponent << 8) + LOG2[2 * leading + 1]
-                elif leading and not fields.integer:
+                elif leading and not w[_INTEGER]:
                     place = np.int64(256)
                     while leading < 128:
                         leading <<= 1
