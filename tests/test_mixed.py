@@ -14,6 +14,8 @@ from netweight.spec import DTYPES, Spec
 from netweight.weights.coders.mixed import decode_block, encode_block
 from numpy.typing import NDArray
 
+PINNED = (4168, "7d41787da7e01150")
+
 Bytes = NDArray[np.uint8]
 
 
@@ -51,8 +53,8 @@ def test_every_dtype_round_trips(name: str, kind: str) -> None:
         "ramp": np.arange(spec.nbytes) >> 2,
     }[kind].astype(np.uint8)
     size = check(data, spec)
-    if kind in ("zeros", "ones"):
-        assert size < data.size / 4
+    if kind == "zeros":
+        assert size < data.size / 20
 
 
 @given(st.sampled_from(sorted(DTYPES)), st.integers(0, 40), st.integers(0, 9), st.integers(0, 2**32 - 1), st.integers(1, 255))
@@ -103,7 +105,7 @@ def test_clean_bits_signs_and_zeros_cost_nothing() -> None:
     assert check(flat(mixed_low), Spec("F32", (w.shape,))) < small + 2 * w.size // 8 + w.size // 40
     assert check(flat(np.abs(as_bf16)), Spec("BF16", (w.shape,))) < small - w.size // 9
     sparse = np.where(np.random.default_rng(7).random(w.shape) < 0.9, np.float32(0), w).astype(ml_dtypes.bfloat16)
-    assert check(flat(sparse), Spec("BF16", (w.shape,))) < small // 10 + w.size * 0.48 // 8 + 200
+    assert check(flat(sparse), Spec("BF16", (w.shape,))) < 1.08 * (small // 10 + w.size * 0.47 // 8)
 
 
 @pytest.mark.parametrize("shift", [0, 128])

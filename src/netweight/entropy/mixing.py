@@ -63,7 +63,7 @@ def consumed(work: Work) -> int:
 
 
 @_kernel
-def code_bit(work: Work, buf: NDArray[np.uint8], p: int, bit: int) -> int:
+def code_bit(work, buf, p, bit):
     """Code `bit`, or decode and return one. `p`: P(1) in 16 bits, 1..65535."""
     low, high = work[LOW], work[HIGH]
     middle = low + (((high - low) * p) >> 16)
@@ -90,7 +90,7 @@ def code_bit(work: Work, buf: NDArray[np.uint8], p: int, bit: int) -> int:
 
 
 @_kernel
-def adapted(state: int, bit: int) -> int:
+def adapted(state, bit):
     """A counter's next state: it moves towards `bit` by 1 / (updates + 1.5), at least by 1/256."""
     count, p = state & 1023, state >> 10
     p += (((bit << 22) - p) * RECIPROCAL[2 * count + 3]) >> 15
@@ -99,7 +99,7 @@ def adapted(state: int, bit: int) -> int:
 
 
 @_kernel
-def code_flag(work: Work, flags: NDArray[np.uint32], buf: NDArray[np.uint8], at: int, bit: int) -> int:
+def code_flag(work, flags, buf, at, bit):
     """Code a bit by the counter `flags[at]` alone."""
     state = np.int64(flags[at])
     if state == 0:
@@ -110,7 +110,7 @@ def code_flag(work: Work, flags: NDArray[np.uint32], buf: NDArray[np.uint8], at:
 
 
 @_kernel
-def code_mixed(work: Work, counters: NDArray[np.uint32], buf: NDArray[np.uint8], first: int, second: int, bit: int) -> int:
+def code_mixed(work, counters, buf, first, second, bit):
     """Code a bit by mixing the first two inputs and the counters in the slots; weight sets number `first` and `second`."""
     prior = SQUASH[((work[INPUT_AT + 0] + work[INPUT_AT + 1]) >> 1) + STRETCH_LIMIT] << 16 | _FIRST_COUNT
     for i in range(SLOTS):

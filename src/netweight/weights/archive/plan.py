@@ -40,7 +40,7 @@ class Place:
 
 @dataclass
 class Plan:
-    """An index whose blocks are yet to be coded; `groups[k]` are the pieces of block k, `places[s]` is where segment s is."""
+    """An index whose blocks are yet to be coded: `groups[k]` is what block k holds, `places[s]` where segment s is."""
 
     index: Index
     places: list[Place]

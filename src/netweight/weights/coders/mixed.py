@@ -1,9 +1,10 @@
 """`max`: adaptive context mixing of the bits of each weight. How and why: docs/max.md.
 
-    payload := flags(1) | clean(1) | level varint | centre (word bytes, integers only) | coded blob | low bits (the rest)
-    flags   := bit 0 signs vary, 1 all negative, 2 sparse, 3 low bits may be zero together
+    payload := flags(1) | clean(1) | together(1) | level varint | centre (word bytes, integers only) | coded blob | low bits (the rest)
+    flags   := bit 0 signs vary, 1 all negative, 2 zeros have a decision of their own
 
-Words of floats are sign, exponent and mantissa without its `clean` low bits, which are zero throughout. Integers are signed
+Words of floats are sign, exponent and mantissa without its `clean` low bits, which are zero throughout; the `together`
+lowest ones left are often zero together and have a decision for that. Integers are signed
 distances (modulo 2^word) from `centre`; 64-bit ones go as a plane of low and one of high 32-bit words. Packed types go as bytes.
 """
 
@@ -17,18 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...entropy import mixing
-from ...errors import FormatError
+from ...errors import BombError, FormatError
 from ...spec import DType, Spec, dtype
 from ...wire import Reader, Writer
-from .mixed_model import RAW, TOP, Counters, Fields, code_matrix, make_state
+from .mixed_model import code_matrix
+from .mixed_work import RAW, TOP, Counters, Fields, make_state
 
 Bytes = NDArray[np.uint8]
 Words = NDArray[np.unsignedinteger]
 
-_SIGNED, _NEGATIVE, _SPARSE, _LOW_ZERO = 1, 2, 4, 8
+_SIGNED, _NEGATIVE, _SPARSE = 1, 2, 4
 _SPARSE_SHARE: Final = 64  # a decision for zeros pays from 1/64 of them
-_LOW_SHARE: Final = 32
+_LEAST_TOGETHER: Final = 4  # low bits
 _LEAST: Final = 32  # elements
+_MOST_EXPANSION: Final = 1 << 15  # elements a byte: each has a decision, and the surest costs 1/2840 bit
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,8 @@ def encode_block(data: Bytes, spec: Spec) -> bytes | None:
     sign, magnitude, clean = _split(words, layout, centre)
     fields = _choose_fields(sign, magnitude, layout, clean)
     level = _typical_exponent(magnitude, fields)
-    flags = _SIGNED * fields.signed | _NEGATIVE * fields.negative | _SPARSE * fields.sparse | _LOW_ZERO * fields.low_zero
-    out.raw(bytes([flags, clean])).varint(level)
+    flags = _SIGNED * fields.signed | _NEGATIVE * fields.negative | _SPARSE * fields.sparse
+    out.raw(bytes([flags, clean, fields.together])).varint(level)
     if layout.integer:
         out.raw(centre.to_bytes(layout.word // 8, "little"))
     work, counters = make_state(fields, level)
@@ -102,15 +105,17 @@ def encode_block(data: Bytes, spec: Spec) -> bytes | None:
 def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
     """The inverse of `encode_block`: `spec.nbytes` bytes. Raises FormatError for bytes that it can't have made."""
     layout, source = _layout(spec), Reader(payload, "max block")
-    flags, clean = source.byte(), source.byte()
-    if flags > 15 or clean > layout.mantissa or (flags & _SIGNED and (flags & _NEGATIVE or not layout.sign)):
-        raise FormatError(f"max block: impossible flags {flags} or clean bits {clean} for {spec.dtype}")
-    fields = _fields(layout, clean, flags)
+    flags, clean, together = source.raw(3)
+    if flags > 7 or flags & 3 == 3 or (flags & 3 and not layout.sign) or clean + together > layout.mantissa:
+        raise FormatError(f"max block: impossible flags {flags} or clean bits {clean} + {together} for {spec.dtype}")
+    fields = _fields(layout, clean, flags, together)
     level = source.varint(limit=fields.exponents - 1)
     centre = int.from_bytes(source.raw(layout.word // 8), "little") if layout.integer else 0
+    count = sum(elements for _, _, elements in layout.matrices)
+    if count > _MOST_EXPANSION * len(payload):
+        raise BombError(f"max block: {len(payload)} bytes can't hold {count} numbers")
     coded = np.frombuffer(source.blob(), np.uint8).copy()
     rest = np.frombuffer(source.raw(source.remaining), np.uint8).copy()
-    count = sum(elements for _, _, elements in layout.matrices)
     sign, magnitude = np.zeros(count, np.uint8), np.zeros(count, np.int64)
     work, counters = make_state(fields, level)
     mixing.start_decoding(work, coded)
@@ -178,10 +183,10 @@ def _join(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, clean: int
     return words.view(np.uint8)
 
 
-def _fields(layout: _Layout, clean: int, flags: int) -> Fields:
+def _fields(layout: _Layout, clean: int, flags: int, together: int) -> Fields:
     exponents = layout.word + 1 if layout.integer else 1 << layout.exponent
-    parts = (flags & _SIGNED, flags & _NEGATIVE, flags & _SPARSE, flags & _LOW_ZERO)
-    return Fields(exponents, layout.mantissa - clean, int(layout.integer), *(int(p > 0) for p in parts))
+    parts = (int(flags & bit > 0) for bit in (_SIGNED, _NEGATIVE, _SPARSE))
+    return Fields(exponents, layout.mantissa - clean, int(layout.integer), *parts, together)
 
 
 def _choose_fields(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, clean: int) -> Fields:
@@ -190,13 +195,20 @@ def _choose_fields(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, c
     flags = _NEGATIVE if negatives == sign.size else _SIGNED if negatives else 0
     if (magnitude.size - np.count_nonzero(magnitude)) * _SPARSE_SHARE > magnitude.size:
         flags |= _SPARSE
-    rest = layout.mantissa - clean - TOP
-    if rest > 0:
-        whole = magnitude.size - int(np.count_nonzero(magnitude & ((1 << rest) - 1)))
-        # By chance a tail of `rest` bits is zero once in 2^rest.
-        if whole * _LOW_SHARE > magnitude.size and (whole << rest) > 4 * magnitude.size:
-            flags |= _LOW_ZERO
-    return _fields(layout, clean, flags)
+    together = _bits_together(magnitude, layout.mantissa - clean - TOP)
+    return _fields(layout, clean, flags, together)
+
+
+def _bits_together(magnitude: NDArray[np.int64], rest: int) -> int:
+    """How many of the `rest` lowest bits are worth a decision "all zero": the number that saves most, or 0."""
+    best, saving = 0, 0.0
+    lowest = np.where(magnitude, magnitude & -magnitude, 1 << 62)
+    for bits in range(_LEAST_TOGETHER, rest + 1):
+        share = float(np.count_nonzero(lowest >= 1 << bits)) / magnitude.size
+        entropy = -share * np.log2(share) - (1 - share) * np.log2(1 - share) if 0 < share < 1 else 0.0
+        if share * bits - entropy > max(saving, 0.02):
+            best, saving = bits, share * bits - entropy
+    return best
 
 
 def _typical_exponent(magnitude: NDArray[np.int64], fields: Fields) -> int:
