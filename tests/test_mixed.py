@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+
 from netweight.errors import FormatError
 from netweight.spec import DTYPES, Spec
 from netweight.weights.coders.mixed import decode_block, encode_block
-from numpy.typing import NDArray
 
 PINNED = (4168, "7d41787da7e01150")
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
+
 from netweight.entropy import fixedpoint as fp
 from netweight.entropy import mixing as mx
-from numba import njit
 
 SUMS = [25192362843, 4898824, 3297486156, 5735014, 24434074794069629, 28964458, 88588983663, 32770795]
 

@@ -28,9 +28,12 @@ VERSION: Final = 1
 _CHECKSUM_BYTES: Final = 4
 
 
-def checksum(data: bytes | memoryview | NDArray[np.uint8]) -> bytes:
-    """Four bytes that change when `data` does (XXH3-64, low half)."""
-    return (xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little")
+def checksum(*parts: bytes | memoryview | NDArray[np.uint8]) -> bytes:
+    """Four bytes that change when the bytes of `parts`, end to end, do (XXH3-64, low half)."""
+    state = xxhash.xxh3_64()
+    for part in parts:
+        state.update(part)
+    return (state.intdigest() & 0xFFFFFFFF).to_bytes(_CHECKSUM_BYTES, "little")
 
 
 def write_spec(out: Writer, spec: Spec) -> None:

@@ -128,14 +128,14 @@ def _slots(frequencies, scale, slots):  # type: ignore[no-untyped-def]
 
 
 def _table(frequencies: NDArray[np.uint16]) -> NDArray[np.uint32]:
-    """start << 16 | frequency for each context and symbol: one look-up gives both."""
+    """Start << 16 | frequency for each context and symbol: one look-up gives both."""
     wide = frequencies.reshape(-1, SYMBOLS).astype(np.uint32)
     return (((np.cumsum(wide, axis=1, dtype=np.uint32) - wide) << 16) | wide).reshape(-1)
 
 
 @njit(nogil=True, cache=True)
 def _inverses(frequencies):  # type: ignore[no-untyped-def]
-    """m << 6 | s for each frequency f such that (x * m) >> s == x // f for all x < 2^31.
+    """M << 6 | s for each frequency f such that (x * m) >> s == x // f for all x < 2^31.
 
     s = 31 + k and m = ceil(2^s / f) with 2^(k-1) < f <= 2^k: m f exceeds 2^s by less than f <= 2^k, so x m / 2^s exceeds x / f
     by less than 2^31 2^k / (2^s f) = 1 / f, which never reaches the next integer (Granlund and Montgomery 1994, theorem 4.2).

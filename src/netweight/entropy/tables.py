@@ -128,8 +128,21 @@ def count_pairs(contexts, symbols, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _look_up(contexts, group_of, out):  # type: ignore[no-untyped-def]
+    for i in range(contexts.size):
+        out[i] = group_of[contexts[i]]
+
+
+def grouped(contexts: NDArray[np.uint16], group_of: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """group_of[contexts], several times faster. The caller guarantees that contexts are below `group_of.size`."""
+    out = np.empty(contexts.shape, np.uint8)
+    _look_up(contexts.reshape(-1), group_of, out.reshape(-1))
+    return out
+
+
+@njit(nogil=True, cache=True)
 def _description(counts, per_symbol):  # type: ignore[no-untyped-def]
-    """n log n - sum c log c, plus the table."""
+    """N log n - sum c log c, plus the table."""
     total, bits = 0.0, 0.0
     for c in counts:
         if c:

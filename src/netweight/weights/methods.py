@@ -35,7 +35,9 @@ _MODULES: Final = {
 NAMES: Final = ("stored", "constant", "general", "fast", "balanced", "max", "palette", "blocks", "delta")
 
 
-MAX_BLOCK_BYTES: Final = 1 << 27
+MAX_BLOCK_BYTES: Final = 128 << 20
+MAX_BLOCK_ELEMENTS: Final = 1 << 23
+"""What a block may decode to. Encoders cut at 2^22 elements, plus one small tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,10 @@ def _tries(data: Bytes, spec: Spec, effort: Effort) -> Iterable[tuple[int, Calla
         yield GENERAL, lambda: general.encode_block(data, effort.general_level)
 
 
-def encode_block(data: Bytes, spec: Spec, effort: Effort, reference: Bytes | None = None) -> bytes:
-    """`data` (1-D uint8, `spec.nbytes` long) as the shortest payload that `effort` finds.
+def encode_parts(
+    data: Bytes, spec: Spec, effort: Effort, reference: Bytes | None = None
+) -> tuple[bytes, bytes | Bytes]:
+    """`data` (1-D uint8, `spec.nbytes` long) as the shortest payload that `effort` finds, in two parts: method, body.
 
     `reference` has the same spec; a payload coded against it decodes with it alone.
     """
@@ -94,7 +98,12 @@ def encode_block(data: Bytes, spec: Spec, effort: Effort, reference: Bytes | Non
             body = delta.encode_block(data, _delta_spec(spec), reference)
             if body is not None and len(body) < len(best[1]):
                 best = (DELTA, body)
-    return bytes([best[0]]) + bytes(best[1])
+    return bytes([best[0]]), best[1]
+
+
+def encode_block(data: Bytes, spec: Spec, effort: Effort, reference: Bytes | None = None) -> bytes:
+    """`encode_parts` in one piece, which costs a copy."""
+    return b"".join(encode_parts(data, spec, effort, reference))
 
 
 def _delta_spec(spec: Spec) -> Spec:

@@ -26,7 +26,7 @@ from .members import safe_member
 from .plan import element_total, make_plan
 from .pool import thread_count
 from .reader import Archive
-from .writer import write_archive
+from .writer import Sink, write_archive
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -164,10 +164,10 @@ def _file_target(target: Path | None, force: bool) -> AbstractContextManager[int
     return outputs.stdout_file() if target is None else outputs.new_file(target, force)
 
 
-def _sink(descriptor: int, digest: Any) -> Callable[[bytes], None]:
+def _sink(descriptor: int, digest: Any) -> Sink:
     position = 0
 
-    def sink(data: bytes) -> None:
+    def sink(data: bytes | NDArray[np.uint8]) -> None:
         nonlocal position
         outputs.write_all(descriptor, data, position)
         if digest is not None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from ...errors import BombError, FormatError
 from ...ggml import BLOCK_TYPES
 from ...spec import element_count
+from ..methods import MAX_BLOCK_BYTES, MAX_BLOCK_ELEMENTS
 from ..regions.model import View
 from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Segment, group_spec
 from .members import safe_member
-
-MAX_BLOCK_BYTES: Final = 128 << 20
-MAX_BLOCK_ELEMENTS: Final = 1 << 23
-"""What a block may decode to. Encoders cut at 2^22 elements, plus one small tensor."""
 
 
 class Budget:

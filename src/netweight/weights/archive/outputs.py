@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ...errors import OutputError
 
 
@@ -148,7 +151,7 @@ def stdout_file() -> Iterator[int]:
         sys.stdout.buffer.flush()
 
 
-def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+def write_all(descriptor: int, data: bytes | memoryview | NDArray[np.uint8], offset: int) -> None:
     """Pwrite until everything is written. Raises OSError."""
     view = memoryview(data)
     while view:

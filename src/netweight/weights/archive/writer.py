@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...frame import checksum
-from ..methods import Effort, encode_block
+from ..methods import Effort, encode_parts
 from .base import Base
 from .container import HEADER, pack_tail
 from .digests import Digests, piece_hash, range_hashes
@@ -20,12 +20,12 @@ from .plan import Plan
 from .pool import ordered_map
 
 Progress = Callable[[int, int], None]
-Sink = Callable[[bytes], None]
+Sink = Callable[[bytes | NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    payload: bytes
+    payload: tuple[bytes, bytes | NDArray[np.uint8]]
     hashes: tuple[bytes, ...]
     pieces: tuple[Piece, ...]
 
@@ -52,7 +52,7 @@ class _Encoder:
         reference = None
         if segments[pieces[0].segment].how == BASE_DELTA:
             reference = np.concatenate([self._read_base(p) for p in pieces])
-        payload = encode_block(data, group_spec(segments, pieces), self._effort, reference)
+        payload = encode_parts(data, group_spec(segments, pieces), self._effort, reference)
         return _Coded(payload, tuple(piece_hash(p) for p in parts), pieces)
 
 
@@ -65,9 +65,11 @@ def write_archive(
     offset, done, total = len(HEADER), 0, inputs.size
     with closing(ordered_map(_Encoder(plan, inputs, base, effort), plan.groups, threads)) as results:
         for coded in results:
-            sink(coded.payload)
-            index.blocks.append(Block(offset, len(coded.payload), checksum(coded.payload), coded.pieces))
-            offset += len(coded.payload)
+            length = sum(map(len, coded.payload))
+            index.blocks.append(Block(offset, length, checksum(*coded.payload), coded.pieces))
+            for part in coded.payload:
+                sink(part)
+            offset += length
             for piece, digest in zip(coded.pieces, coded.hashes, strict=True):
                 digests.add(piece.segment, piece.start, digest)
                 done += piece.nbytes

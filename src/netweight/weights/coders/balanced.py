@@ -25,7 +25,17 @@ from . import lowbits, scales, signs
 from .scaled import read_symbols, write_symbols
 from .signs import Magnitudes
 from .symbols import (
-    FINE, Alphabet, Fields, choose_top, common_bits, count_keys, energies, float_fields, is_float, make_alphabet, map_keys,
+    FINE,
+    Alphabet,
+    Fields,
+    choose_top,
+    common_bits,
+    count_keys,
+    energies,
+    float_fields,
+    is_float,
+    make_alphabet,
+    map_keys,
     words_of,
 )  # fmt: skip
 

@@ -34,7 +34,7 @@ def _single(bits: Halves) -> NDArray[np.float32]:
 
 
 def _scale(extremes: Halves, minima: Halves, steps: int) -> Halves:
-    """d as half-precision patterns. Non-finite results differ between machines and are never relied on."""
+    """D as half-precision patterns. Non-finite results differ between machines and are never relied on."""
     with np.errstate(all="ignore"):
         d = (_single(extremes) - minima.view(np.float16).astype(np.float32)) / np.float32(steps)
         return d.astype(np.float16).view(np.uint16)

@@ -8,9 +8,29 @@ import numpy as np
 from numba import njit
 
 from ...entropy.fixedpoint import EXP2, STRETCH, SURVIVAL, SURVIVAL_END
-from ...entropy.mixing import DECODING, INPUT_AT, OVERFLOW, POSITION, SLOTS, SLOT_AT, code_flag, code_mixed
+from ...entropy.mixing import DECODING, INPUT_AT, OVERFLOW, POSITION, SLOT_AT, SLOTS, code_flag, code_mixed
 from .mixed_work import (
-    BASE, EXPONENTS, FAR, FLAGS, INTEGER, K, LAST_TAIL, LOWEST, MANTISSA, MANTISSA_BITS, NODES, RAW, REACH, SCALE, SECOND, SIDED_MEAN, SPREAD, STEPS, TAIL_FLAG, TOGETHER, TOP,
+    BASE,
+    EXPONENTS,
+    FAR,
+    FLAGS,
+    INTEGER,
+    LAST_TAIL,
+    LOWEST,
+    MANTISSA,
+    MANTISSA_BITS,
+    NODES,
+    RAW,
+    REACH,
+    SCALE,
+    SECOND,
+    SIDED_MEAN,
+    SPREAD,
+    STEPS,
+    TAIL_FLAG,
+    TOGETHER,
+    TOP,
+    K,
 )  # fmt: skip
 
 _kernel: Any = njit(nogil=True, cache=True, forceinline=True, error_model="numpy")

@@ -27,7 +27,8 @@ _POSITIVE, _NEGATIVE, _MIXED = 0, 1, 2
 
 def zero_class(scales: Halves, minima: Halves, classes: int) -> NDArray[np.uint8]:
     """-minimum / scale, the position of zero in a block, as a class from its logarithm: about eight classes an octave,
-    the middle ones around 7.5. Bit patterns alone: integers on every machine."""
+    the middle ones around 7.5. Bit patterns alone: integers on every machine.
+    """
     ratio = (minima & _MAGNITUDE).astype(np.int64) - (scales & _MAGNITUDE).astype(np.int64)
     middle = 2982  # the difference of the bit patterns of 7.5 d and d, about 1024 * log2(7.5)
     return np.clip((ratio - middle) // 160 + classes // 2, 0, classes - 1).astype(np.uint8)

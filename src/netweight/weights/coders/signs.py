@@ -65,8 +65,18 @@ def _apply(signs, words):  # type: ignore[no-untyped-def]
         words[i] |= words.dtype.type(signs[i]) << top
 
 
+@njit(nogil=True, cache=True)
+def _take(words, out):  # type: ignore[no-untyped-def]
+    top = words.dtype.type(words.itemsize * 8 - 1)
+    for i in range(words.size):
+        out[i] = np.uint8(words[i] >> top)
+
+
 def _signs(words: Words) -> Bytes:
-    return np.asarray((words >> words.dtype.type(words.itemsize * 8 - 1)).astype(np.uint8))
+    """1 for each minus (uint8 [n])."""
+    out = np.empty(words.size, np.uint8)
+    _take(words, out)
+    return out
 
 
 def _steps(minus: NDArray[np.uint32], size: NDArray[np.int64], reference: float) -> NDArray[np.int8]:
@@ -167,7 +177,7 @@ def write_signs(out: Writer, words: Words, model: Scales, shapes: list[Shape], m
     out.raw(np.array([offset], "<i2").view(np.uint8)).raw(bytes([len(table) - 1]))
     out.raw(np.searchsorted(group_of, np.arange(1, len(table))).astype("<u2").view(np.uint8))
     tables.write_tables(out, table)
-    out.blob(rans.encode(signs, group_of[contexts], tables.frequencies_of(table, _SCALE), _SCALE))
+    out.blob(rans.encode(signs, tables.grouped(contexts, group_of), tables.frequencies_of(table, _SCALE), _SCALE))
 
 
 def read_signs(source: Reader, words: Words, shapes: list[Shape], magnitudes: Magnitudes) -> None:
@@ -180,4 +190,4 @@ def read_signs(source: Reader, words: Words, shapes: list[Shape], magnitudes: Ma
     group_of = np.searchsorted(bounds, np.arange(_CLASSES << 6), side="right").astype(np.uint8)
     frequencies = tables.frequencies_of(tables.read_tables(source, count, 2), _SCALE)
     contexts = magnitudes.contexts(offset, scales.all_levels(model, shapes))
-    _apply(rans.decode(source.blob(), group_of[contexts], frequencies, _SCALE), words)
+    _apply(rans.decode(source.blob(), tables.grouped(contexts, group_of), frequencies, _SCALE), words)

@@ -27,7 +27,8 @@ _STATES: Final = 19  # both extremes seen, or one of three sets of them times si
 @dataclass(frozen=True, slots=True)
 class Steps:
     """How the values of a block behave: `size` of the alphabet, its `low` and `high` extremes, the value of `zero`,
-    the number of magnitude classes `widths` and of `priors`, which way magnitudes are measured."""
+    the number of magnitude classes `widths` and of `priors`, which way magnitudes are measured.
+    """
 
     size: int
     low: int
@@ -98,7 +99,7 @@ def write_steps(out: Writer, values: Bytes, prior: Bytes, model: Steps) -> None:
     out.raw(bytes([base, len(levels) - 1]))
     out.raw(np.searchsorted(group_of, np.arange(1, len(levels))).astype("<u2").view(np.uint8))
     tables.write_tables(out, levels)
-    out.blob(rans.encode(values, group_of[contexts], tables.frequencies_of(levels, model.scale), model.scale))
+    out.blob(rans.encode(values, tables.grouped(contexts, group_of), tables.frequencies_of(levels, model.scale), model.scale))
 
 
 def read_steps(source: Reader, steps: int, prior: Bytes, model: Steps) -> Bytes:
@@ -116,7 +117,7 @@ def read_steps(source: Reader, steps: int, prior: Bytes, model: Steps) -> Bytes:
     seen, total = np.zeros(prior.size, np.uint8), np.zeros(prior.size, np.uint32)
     for k in range(steps):
         _contexts(seen, total, prior, k, steps, model.widths, base, contexts)
-        out[k] = decoder.step(group_of[contexts])
+        out[k] = decoder.step(tables.grouped(contexts, group_of))
         _advance(out[k], model.low, model.high, model.zero, seen, total)
     decoder.end()
     return out

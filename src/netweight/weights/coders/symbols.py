@@ -163,7 +163,8 @@ class Alphabet:
 
 def choose_top(counts: NDArray[np.int64], exponent: int, most: int, size: int) -> int:
     """How many of the `most` mantissa bits are worth modelling in a block of `size` words; `counts` (int64
-    [2^(exponent + most)]) may be those of a sample."""
+    [2^(exponent + most)]) may be those of a sample.
+    """
     best, chosen = np.inf, 0
     total = counts.sum()
     for top in range(most + 1):
