@@ -21,6 +21,7 @@ from netweight.weights.archive.container import HEADER, pack_tail, read_index
 from netweight.weights.archive.index import FileEntry, Index, Segment
 from netweight.weights.archive.inputs import open_inputs
 from netweight.weights.archive.reader import Archive
+from netweight.weights.archive.whole import decode_files
 
 Array = np.ndarray[Any, Any]
 SPECIAL_F32 = (0x00000000, 0x80000000, 0x7F800001, 0xFFC0DEAD, 0x7F800000, 0xFF800000, 0x00000001, 0x7FFFFFFF)
@@ -145,7 +146,7 @@ def decode_all(blob: bytes, base: Path | None) -> dict[str, bytes]:
         def put(file: int, offset: int, data: Array) -> None:
             files[names[file]][offset : offset + data.size] = data.tobytes()
 
-        archive.decode_files(put, 1)
+        decode_files(archive, put, 1)
     return {name: bytes(content) for name, content in files.items()}
 
 

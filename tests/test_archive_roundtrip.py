@@ -171,9 +171,15 @@ def test_a_base(tmp_path: Path) -> None:
         verify_file(tmp_path / "delta.nw", against=tmp_path / "tuned", base=tmp_path / place)
         state = load_file(tmp_path / "delta.nw", base=tmp_path / place)
         assert state["moved"].tobytes() == load_file(tmp_path / "alone.nw")["moved"].tobytes()
-    for action in (verify_file, load_file, open_archive, decompress_file):
+    with open_archive(tmp_path / "delta.nw") as archive:  # it can be looked at without the base, not decoded
+        assert archive.keys() == list(state)
+        assert [t.codec for t in archive.tensors()].count("delta") == 1
         with pytest.raises(BaseMismatchError, match="base"):
-            action(tmp_path / "delta.nw")
+            archive.tensor("moved")
+    for action in (verify_file, load_file, open_archive, decompress_file):
+        if action is not open_archive:
+            with pytest.raises(BaseMismatchError, match="base"):
+                action(tmp_path / "delta.nw")
         for wrong in ("other", "tuned", "big"):
             with pytest.raises(BaseMismatchError, match=wrong):
                 action(tmp_path / "delta.nw", base=tmp_path / wrong)

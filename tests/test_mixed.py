@@ -58,7 +58,13 @@ def test_every_dtype_round_trips(name: str, kind: str) -> None:
         assert size < data.size / 20
 
 
-@given(st.sampled_from(sorted(DTYPES)), st.integers(0, 40), st.integers(0, 9), st.integers(0, 2**32 - 1), st.integers(1, 255))
+@given(
+    st.sampled_from(sorted(DTYPES)),
+    st.integers(0, 40),
+    st.integers(0, 9),
+    st.integers(0, 2**32 - 1),
+    st.integers(1, 255),
+)
 @settings(deadline=None, max_examples=80)
 def test_round_trip_of_any_shape(name: str, rows: int, cols: int, seed: int, mask: int) -> None:
     spec = Spec(name, ((rows, cols),))

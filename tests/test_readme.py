@@ -52,7 +52,12 @@ def test_commands_print_what_the_readme_says(folder: Path) -> None:
         words = shlex.split(command)
         assert words[0] == "netweight"
         run = subprocess.run(
-            [sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"}, check=False
+            [sys.executable, "-m", *words],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"COLUMNS": "120"},
+            check=False,
         )
         assert run.returncode == 0, run.stderr
         assert _sizes(run.stdout) == _sizes(printed), command

@@ -66,6 +66,8 @@ def test_lying_variables_are_a_problem(variable: bytes) -> None:
     assert layout.problem
 
 
-@pytest.mark.parametrize("data", [b"", b"\6\0\0\0", _model(version=3), b"\6\0\0\0\2\0 \0" + bytes(64), b"\6\0\0\0" + bytes(99)])
+@pytest.mark.parametrize(
+    "data", [b"", b"\6\0\0\0", _model(version=3), b"\6\0\0\0\2\0 \0" + bytes(64), b"\6\0\0\0" + bytes(99)]
+)
 def test_other_files_are_not_taken_for_models(data: bytes) -> None:
     assert find(BytesSource(data)).format != "ctranslate2"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         compress_file,
         decompress_file,
         load_file,
-        open,
+        open,  # noqa: A004  as safetensors has safe_open
         verify_file,
     )
 

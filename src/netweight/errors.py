@@ -77,6 +77,4 @@ class MissingExtraError(NetweightError, ImportError):
     """An optional dependency isn't installed."""
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(
-            f"this needs the package {package!r}: install it with  pip install 'netweight[{extra}]'"
-        )
+        super().__init__(f"this needs the package {package!r}: install it with  pip install 'netweight[{extra}]'")

@@ -1,10 +1,10 @@
 """The smallest self-describing unit: anyone can decode a frame.
 
-    frame   := "NWF" version(1) | codec id | config | spec | payload | checksum
-    text    := length varint, UTF-8          codec id and config (JSON, sorted keys; empty for {}) are texts
-    spec    := dtype number varint, tensors varint, for each: rank varint, sizes varint
-    payload := length varint, bytes
-    checksum:= low 4 bytes of XXH3-64 over all that precedes, little endian
+frame   := "NWF" version(1) | codec id | config | spec | payload | checksum
+text    := length varint, UTF-8          codec id and config (JSON, sorted keys; empty for {}) are texts
+spec    := dtype number varint, tensors varint, for each: rank varint, sizes varint
+payload := length varint, bytes
+checksum:= low 4 bytes of XXH3-64 over all that precedes, little endian
 """
 
 from __future__ import annotations

@@ -130,7 +130,8 @@ def _slots(frequencies, scale, slots):  # type: ignore[no-untyped-def]
 def _table(frequencies: NDArray[np.uint16]) -> NDArray[np.uint32]:
     """Start << 16 | frequency for each context and symbol: one look-up gives both."""
     wide = frequencies.reshape(-1, SYMBOLS).astype(np.uint32)
-    return (((np.cumsum(wide, axis=1, dtype=np.uint32) - wide) << 16) | wide).reshape(-1)
+    starts = np.cumsum(wide, axis=1, dtype=np.uint32) - wide
+    return ((starts << np.uint32(16)) | wide).reshape(-1)
 
 
 @njit(nogil=True, cache=True)
@@ -151,7 +152,9 @@ def _inverses(frequencies):  # type: ignore[no-untyped-def]
     return out
 
 
-def encode(symbols: NDArray[np.uint8], contexts: NDArray[np.uint8], frequencies: NDArray[np.uint16], scale: int) -> NDArray[np.uint8]:
+def encode(
+    symbols: NDArray[np.uint8], contexts: NDArray[np.uint8], frequencies: NDArray[np.uint16], scale: int
+) -> NDArray[np.uint8]:
     """Code `symbols` (uint8 [n] or [steps, n]): symbol i has frequency `frequencies[contexts[i] * 256 + symbols[i]]` of 2^scale.
 
     `frequencies` is uint16 [contexts * 256]; each context sums to 2^scale (scale <= 14) and no coded symbol has 0. Steps can be

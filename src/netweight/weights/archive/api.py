@@ -26,6 +26,7 @@ from .members import safe_member
 from .plan import element_total, make_plan
 from .pool import thread_count
 from .reader import Archive
+from .whole import decode_files
 from .writer import Sink, write_archive
 
 PathLike = str | os.PathLike[str]
@@ -212,7 +213,7 @@ def _receipt(
 
 
 def _default_output(path: PathLike) -> Path:
-    source = Path(os.path.abspath(path))
+    source = Path(path)
     if source.suffix == ".nw":
         return source.with_suffix("")
     raise InputError(f"{path}: doesn't end in .nw, so name the output with -o (dst=)")
@@ -257,7 +258,7 @@ def _write_single(archive: Archive, target: Path | None, threads: int, force: bo
         def put(_: int, offset: int, data: NDArray[np.uint8]) -> None:
             outputs.write_all(descriptor, data.data, offset)
 
-        archive.decode_files(put, threads, progress)
+        decode_files(archive, put, threads, progress)
 
 
 def _write_folder(archive: Archive, target: Path, threads: int, force: bool, progress: Progress | None) -> None:
@@ -270,7 +271,7 @@ def _write_folder(archive: Archive, target: Path, threads: int, force: bool, pro
         def put(file: int, offset: int, data: NDArray[np.uint8]) -> None:
             outputs.write_member(paths[file], data.data, offset)
 
-        archive.decode_files(put, threads, progress)
+        decode_files(archive, put, threads, progress)
         outputs.sync_members(paths, folder)
 
 
@@ -304,7 +305,7 @@ def verify_file(
                 if not np.array_equal(original.read(offset, data.size), data):
                     raise InputError(f"{original.name}: differs from {path} near byte {offset}")
 
-        archive.decode_files(put, workers, progress)
+        decode_files(archive, put, workers, progress)
         return _receipt(archive, source, path, "" if against is None else os.fspath(against), base, started)
 
 

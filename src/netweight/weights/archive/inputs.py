@@ -112,6 +112,8 @@ def spooled_stdin() -> Iterator[str]:
 
 def default_archive_path(src: str | os.PathLike[str]) -> Path:
     """`model.safetensors` -> `model.safetensors.nw`; an index of shards loses its `.index.json`."""
-    path = Path(os.path.abspath(src))
+    path = Path(src)
+    if path.name in ("", ".."):
+        path = Path(os.path.abspath(src))
     name = path.name.removesuffix(".index.json") if path.is_file() else path.name
     return path.with_name(name + ".nw")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -23,10 +22,7 @@ from ...spec import DTYPES, Spec, byte_count, element_count
 from ..methods import decode_block, method_name
 from .base import Base
 from .container import read_index
-from .digests import Digests, piece_hash, range_hashes
-from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Piece, Segment, group_spec
-from .plan import COMPARE_BYTES
-from .pool import ordered_map
+from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Piece, group_spec
 
 Progress = Callable[[int, int], None]
 Put = Callable[[int, int, NDArray[np.uint8]], None]
@@ -76,17 +72,15 @@ def _bytes_shape(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 class Archive:
     """An open archive. A context manager; safe to read from several threads.
 
-    `base` is what the archive was coded against, if anything. Every method that decodes raises FormatError and its kin.
+    `base` is what the archive was coded against, if anything; without it what doesn't need it can still be read. Every
+    method that decodes raises FormatError and its kin, and BaseMismatchError where the base is missing.
     """
 
     def __init__(self, source: Source, base: Base | None = None) -> None:
         self.source, self.base = source, base
         self._close: Callable[[], None] | None = None
         self.index: Index = read_index(source)
-        if self.index.bases:
-            if base is None:
-                wanted = ", ".join(f"{b.path} (SHA-256 {b.sha256.hex()[:16]}...)" for b in self.index.bases)
-                raise BaseMismatchError(f"{source.name}: was coded against {wanted}: give it with --base (base=)")
+        if self.index.bases and base is not None:
             base.check(self.index.bases, source.name)
         self._cache: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
         self._cached_bytes = 0
@@ -118,6 +112,13 @@ class Archive:
         regions = [s.kind == REGION for s in self.index.segments]
         return sum(len(f.empty) + (len(f.views) or sum(regions[slice(*f.segments)])) for f in self.files)
 
+    def known_base(self) -> Base | None:
+        """The base, or None if none is needed. Raises BaseMismatchError if it is needed and wasn't given."""
+        if self.index.bases and self.base is None:
+            wanted = ", ".join(f"{b.path} (SHA-256 {b.sha256.hex()[:16]}...)" for b in self.index.bases)
+            raise BaseMismatchError(f"{self.source.name}: was coded against {wanted}: give it with --base (base=)")
+        return self.base
+
     def refuse_bomb(self, nbytes: int) -> int:
         """`nbytes`, that are about to be decoded. Raises BombError if that is absurd for this archive."""
         free = _ALWAYS_ALLOWED + sum(b.size for b in self.index.bases)
@@ -128,7 +129,7 @@ class Archive:
     # --- names ---
 
     @cached_property
-    def _places(self) -> list[tuple[int, int]]:
+    def places(self) -> list[tuple[int, int]]:
         """(file number, offset) of each segment."""
         places = []
         for number, file in enumerate(self.index.files):
@@ -199,29 +200,31 @@ class Archive:
         label = f"tensor {segment.name!r}" if segment.kind == REGION else "a part that is no tensor"
         return f"{label} (byte {block.offset} of the archive)"
 
-    def _decode(self, number: int) -> NDArray[np.uint8]:
+    def decode_block(self, number: int) -> NDArray[np.uint8]:
+        """The bytes of block `number`, its checksum checked."""
         block = self.index.blocks[number]
         payload = self._payload(number)
         reference = None
         if self.index.segments[block.pieces[0].segment].how == BASE_DELTA:
-            reference = np.concatenate([self._base_bytes(p.segment, p.start, p.nbytes) for p in block.pieces])
+            reference = np.concatenate([self.base_bytes(p.segment, p.start, p.nbytes) for p in block.pieces])
         try:
             spec = group_spec(self.index.segments, block.pieces)
             return decode_block(memoryview(payload), spec, reference)
         except FormatError as error:
             raise type(error)(f"{self.source.name}: {self._where(block)}: {error}") from None
 
-    def _base_bytes(self, segment: int, start: int, nbytes: int) -> NDArray[np.uint8]:
-        s = self.index.segments[segment]
-        assert self.base is not None
-        return self.base.source(s.base_file).read(s.base_offset + start, nbytes)
+    def base_bytes(self, segment: int, start: int, nbytes: int) -> NDArray[np.uint8]:
+        """Bytes [start, start + nbytes) of what the base has for a segment."""
+        s, base = self.index.segments[segment], self.known_base()
+        assert base is not None
+        return base.source(s.base_file).read(s.base_offset + start, nbytes)
 
     def _cached(self, number: int) -> NDArray[np.uint8]:
         with self._lock:
             if number in self._cache:
                 self._cache.move_to_end(number)
                 return self._cache[number]
-        decoded = self._decode(number)
+        decoded = self.decode_block(number)
         with self._lock:
             if number not in self._cache:
                 self._cache[number] = decoded
@@ -238,7 +241,7 @@ class Archive:
         if segment.how == COPY:
             return self._segment_bytes(segment.copy_of, start, nbytes)
         if segment.how == BASE_EQUAL:
-            return self._base_bytes(number, start, nbytes)
+            return self.base_bytes(number, start, nbytes)
         out = np.empty(nbytes, np.uint8)
         for block, at, piece in self._blocks_of[number]:
             low, high = max(start, piece.start), min(start + nbytes, piece.start + piece.nbytes)
@@ -300,56 +303,6 @@ class Archive:
                 f"{self.source.name}: rows of {name!r} ({found.dtype}) are no whole bytes: use tensor()"
             )
         return byte_count(found.dtype, row)
-
-    # --- whole files ---
-
-    def decode_files(self, put: Put, threads: int, progress: Progress | None = None) -> None:
-        """Decode everything once, hand it to `put` and check every file's digest. Raises FormatError and its kin."""
-        index, digests = self.index, Digests(self.index)
-        copies: dict[int, list[int]] = defaultdict(list)
-        for k, segment in enumerate(index.segments):
-            if segment.how == COPY:
-                copies[segment.copy_of].append(k)
-
-        def deliver(segment: int, start: int, data: NDArray[np.uint8]) -> None:
-            for k in (segment, *copies[segment]):
-                file, offset = self._places[k]
-                put(file, offset + start, data)
-
-        def work(number: int) -> int:
-            data, at = self._decode(number), 0
-            for piece in index.blocks[number].pieces:
-                part = data[at : at + piece.nbytes]
-                digests.add(piece.segment, piece.start, piece_hash(part))
-                deliver(piece.segment, piece.start, part)
-                at += piece.nbytes
-            return at
-
-        done, total = 0, sum(f.size for f in index.files)
-        with closing(ordered_map(work, range(len(index.blocks)), threads)) as lengths:
-            for nbytes in lengths:
-                done += nbytes
-                if progress:
-                    progress(min(done, total), total)
-        for k, segment in enumerate(index.segments):
-            self._deliver_rest(k, segment, digests, deliver)
-        for file in index.files:
-            if digests.of(file) != file.digest:
-                raise ChecksumError(f"{self.source.name}: {file.path} decodes to other bytes than were compressed")
-        if progress:
-            progress(total, total)
-
-    def _deliver_rest(
-        self, k: int, segment: Segment, digests: Digests, deliver: Callable[[int, int, NDArray[np.uint8]], None]
-    ) -> None:
-        if segment.kind == INLINE:
-            deliver(k, 0, np.frombuffer(segment.inline, np.uint8))
-        elif segment.how == BASE_EQUAL:
-            assert self.base is not None
-            digests.add(k, 0, range_hashes(self.base.source(segment.base_file), segment.base_offset, segment.nbytes))
-            for at in range(0, segment.nbytes, COMPARE_BYTES):
-                n = min(COMPARE_BYTES, segment.nbytes - at)
-                deliver(k, at, self._base_bytes(k, at, n))
 
     # --- telling ---
 

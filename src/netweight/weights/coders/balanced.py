@@ -1,12 +1,12 @@
 """The default code: exponent and leading mantissa bits in contexts of row scale x column scale, one rANS step a weight.
 
-    floats   := clean(1) | flags(1: sign, all negative, top in bits 2-3, leaning signs in bit 4) | alphabet | symbols | special
-                | signs, if they lean (signs.py) | low
-    alphabet := first varint | count varint | kinds (adaptive, blob)
-    special  := escapes varint | their keys (2 each) | coarse symbols varint | their mantissas (packed)
-    bytes    := symbols
-    wider    := one plane a byte (lowbits.py), low byte first
-    symbols  := scaled.py
+floats   := clean(1) | flags(1: sign, all negative, top in bits 2-3, leaning signs in bit 4) | alphabet | symbols | special
+            | signs, if they lean (signs.py) | low
+alphabet := first varint | count varint | kinds (adaptive, blob)
+special  := escapes varint | their keys (2 each) | coarse symbols varint | their mantissas (packed)
+bytes    := symbols
+wider    := one plane a byte (lowbits.py), low byte first
+symbols  := scaled.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """One word repeated: zeros, ones, untouched embeddings.
 
-    body := the word (little endian, `spec` word width)
+body := the word (little endian, `spec` word width)
 """
 
 from __future__ import annotations

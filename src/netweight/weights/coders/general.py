@@ -1,6 +1,6 @@
 """Bytes that aren't numbers (headers, pickles, tokenizers, unknown files): the best of Brotli, Zstandard and xz.
 
-    body := coder (1 byte: 0 brotli, 1 zstd, 2 xz) | its stream
+body := coder (1 byte: 0 brotli, 1 zstd, 2 xz) | its stream
 """
 
 from __future__ import annotations

@@ -80,7 +80,9 @@ def _nibbles(packed: Bytes) -> Bytes:
     return np.ascontiguousarray(np.concatenate([packed & 15, packed >> 4], axis=1).T)
 
 
-def _write_scales(out: Writer, scales: Bytes, minima: NDArray[np.uint16], block: BlockType, spec: Spec, effort: Effort) -> None:
+def _write_scales(
+    out: Writer, scales: Bytes, minima: NDArray[np.uint16], block: BlockType, spec: Spec, effort: Effort
+) -> None:
     """The shortest of the ways to code the scales (uint8 [bytes], half precision)."""
     from ..methods import encode_block as encode_plain
 

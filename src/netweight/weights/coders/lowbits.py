@@ -1,8 +1,8 @@
 """The bits that aren't modelled: byte planes, and what is left over packed tightly.
 
-    low   := whole bytes from the low end, then parts of 4, 2 and 1 bits, then the sign
-    byte  := method(1: 0 raw, 1 rANS, 2 constant) | [table] | blob
-    part  := ceil(n * width / 8) bytes; byte j holds the values j, j + size, j + 2 size, ... from its low bits up
+low   := whole bytes from the low end, then parts of 4, 2 and 1 bits, then the sign
+byte  := method(1: 0 raw, 1 rANS, 2 constant) | [table] | blob
+part  := ceil(n * width / 8) bytes; byte j holds the values j, j + size, j + 2 size, ... from its low bits up
 """
 
 from __future__ import annotations
@@ -119,8 +119,10 @@ def write_low(out: Writer, words: NDArray[np.unsignedinteger[Any]], fields: Fiel
 def read_low(source: Reader, fields: Fields, words: NDArray[np.unsignedinteger[Any]]) -> None:
     """OR the rest into `words`. Raises FormatError."""
     for shift, width in _parts(fields):
-        if width == 8:
-            part = read_plane(source, words.size)
-        else:
-            part = np.frombuffer(source.raw(-(-words.size * width // 8)), np.uint8)
-        _put(part, shift, width, words)
+        _put(_read_part(source, width, words.size), shift, width, words)
+
+
+def _read_part(source: Reader, width: int, count: int) -> NDArray[np.uint8]:
+    if width == 8:
+        return read_plane(source, count)
+    return np.frombuffer(source.raw(-(-count * width // 8)), np.uint8)

@@ -60,7 +60,9 @@ def _layout(spec: Spec) -> _Layout:
         return _Layout(8, 0, 0, 1, 1, _nonempty([(1, spec.nbytes, 1)]))
     parts = 2 if kind.kind == "complex" else 1
     shapes = zip(spec.matrices(), spec.shapes, strict=True)
-    matrices = [(rows, cols * parts, parts * (prod(shape[2:]) if len(shape) > 2 else 1)) for (rows, cols), shape in shapes]
+    matrices = [
+        (rows, cols * parts, parts * (prod(shape[2:]) if len(shape) > 2 else 1)) for (rows, cols), shape in shapes
+    ]
     exponent, mantissa, sign = _float_fields(kind)
     planes = 2 if exponent == 0 and kind.word == 64 else 1
     return _Layout(kind.word // planes, exponent, mantissa, sign, planes, _nonempty(matrices * planes))
@@ -122,12 +124,20 @@ def decode_block(payload: bytes | memoryview | Bytes, spec: Spec) -> Bytes:
     _run(work, counters, coded, rest, sign, magnitude, layout)
     used = int(work[RAW + mixing.POSITION])
     if mixing.consumed(work) != coded.size or used != rest.size or work[RAW] >> work[RAW + 1]:
-        raise FormatError(f"max block: {coded.size} + {rest.size} bytes, but {mixing.consumed(work)} + {used} were used")
+        raise FormatError(
+            f"max block: {coded.size} + {rest.size} bytes, but {mixing.consumed(work)} + {used} were used"
+        )
     return _join(sign, magnitude, layout, clean, centre)
 
 
 def _run(
-    work: mixing.Work, counters: Counters, buffer: Bytes, raw: Bytes, sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout
+    work: mixing.Work,
+    counters: Counters,
+    buffer: Bytes,
+    raw: Bytes,
+    sign: Bytes,
+    magnitude: NDArray[np.int64],
+    layout: _Layout,
 ) -> None:
     start = 0
     for cols, gap, elements in layout.matrices:

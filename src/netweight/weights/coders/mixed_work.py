@@ -46,7 +46,9 @@ class Fields(NamedTuple):
 RAW: Final = 8  # registers of the plain bits
 BASE: Final = USER_AT  # each slot's first counter
 EXPONENTS, MANTISSA_BITS, INTEGER, SIGNED, NEGATIVE, SPARSE, TOGETHER = range(USER_AT + 8, USER_AT + 15)  # Fields
-SCALE, SPREAD, K, MEAN, SIDED_MEAN, SECOND, LOWEST, CLASS, FRACTION, GUESS = range(USER_AT + 16, USER_AT + 26)  # this decision
+SCALE, SPREAD, K, MEAN, SIDED_MEAN, SECOND, LOWEST, CLASS, FRACTION, GUESS = range(
+    USER_AT + 16, USER_AT + 26
+)  # this decision
 CONTEXT: Final = USER_AT + 26  # contexts of the four slots after the first
 ALL_SCALE, ALL_SPREAD = USER_AT + 30, USER_AT + 31  # of the block
 ROW, ROW_MEAN, ROW_SPREAD, ROW_NUMBER, LEFT_OFFSET = range(USER_AT + 32, USER_AT + 37)

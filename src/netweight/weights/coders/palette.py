@@ -1,6 +1,6 @@
 """Few distinct values: quantised weights kept in a wide type. The values once, then their indices as symbols in contexts.
 
-    body := number of values - 1 (1) | the values, ascending as unsigned words | symbols (scaled.py)
+body := number of values - 1 (1) | the values, ascending as unsigned words | symbols (scaled.py)
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Symbols in contexts of row scale x column scale: the part that balanced, palette and delta blocks share.
 
-    symbols := scale flags(1) | contexts - 1 (1) | first level of each context but the first (1 each) | scales | tables | rANS blob
+symbols := scale flags(1) | contexts - 1 (1) | first level of each context but the first (1 each) | scales | tables | rANS blob
 """
 
 from __future__ import annotations

@@ -55,7 +55,17 @@ class Steps:
 def _contexts(seen, total, prior, step, steps, widths, base, out):  # type: ignore[no-untyped-def]
     """out[b] = (prior, state, width) of block b before position `step` of `steps`."""
     left = steps - step
-    bucket = 0 if left * 8 > steps * 5 else 1 if left * 8 > steps * 3 else 2 if left * 8 > steps else 3 if left > 2 else 6 - left
+    bucket = (
+        0
+        if left * 8 > steps * 5
+        else 1
+        if left * 8 > steps * 3
+        else 2
+        if left * 8 > steps
+        else 3
+        if left > 2
+        else 6 - left
+    )
     for b in range(out.size):
         state = 0 if seen[b] == 3 else 1 + np.int64(seen[b]) * 6 + bucket
         width = 0
@@ -99,7 +109,9 @@ def write_steps(out: Writer, values: Bytes, prior: Bytes, model: Steps) -> None:
     out.raw(bytes([base, len(levels) - 1]))
     out.raw(np.searchsorted(group_of, np.arange(1, len(levels))).astype("<u2").view(np.uint8))
     tables.write_tables(out, levels)
-    out.blob(rans.encode(values, tables.grouped(contexts, group_of), tables.frequencies_of(levels, model.scale), model.scale))
+    out.blob(
+        rans.encode(values, tables.grouped(contexts, group_of), tables.frequencies_of(levels, model.scale), model.scale)
+    )
 
 
 def read_steps(source: Reader, steps: int, prior: Bytes, model: Steps) -> Bytes:

@@ -204,6 +204,6 @@ def energies(alphabet: Alphabet, key_bits: int) -> NDArray[np.float64]:
     fine = number < alphabet.first_special
     middle = np.where(fine, ((keys & ((1 << alphabet.top) - 1)) + 0.5) / (1 << alphabet.top), 0.5)
     largest = alphabet.first + len(alphabet.kinds)
-    out = (1 + middle) ** 2 * np.exp2(2.0 * np.maximum(exponents - largest, -200))
+    out: NDArray[np.float64] = (1 + middle) ** 2 * np.exp2(2.0 * np.maximum(exponents - largest, -200))
     out[(exponents == 0) | (exponents == (1 << (key_bits - alphabet.top)) - 1) | (number >= alphabet.size - 1)] = 0
     return out

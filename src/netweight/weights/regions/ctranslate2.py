@@ -1,7 +1,7 @@
 """CTranslate2's model.bin: u32 version, spec name, u32 revision, u32 count, then the variables one after the other.
 
-    string   := length with the final zero (u16) | bytes
-    variable := name (string) | rank (u8) | sizes (u32 each) | dtype (u8) | bytes (u32) | data
+string   := length with the final zero (u16) | bytes
+variable := name (string) | rank (u8) | sizes (u32 each) | dtype (u8) | bytes (u32) | data
 """
 
 from __future__ import annotations
