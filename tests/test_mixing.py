@@ -1,4 +1,6 @@
-"""The integer tables against the functions that they stand for; the binary coder and the mixer against their ideal lengths."""
+"""The integer tables against the functions that they stand for; the binary coder and the mixer against their ideal
+lengths.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Integer tables of the functions that a probability model needs: 2^x, log2, logistic, stretch and two survival functions.
 
-Every entry comes from exact integer arithmetic with guard bits, never from a maths library, so that encoder and decoder agree on
-every machine. Units: Qn means that the integer is the value times 2^n.
+Every entry comes from exact integer arithmetic with guard bits, never from a maths library, so that encoder and
+decoder agree on every machine. Units: Qn means that the integer is the value times 2^n.
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def _laplace_survival() -> list[int]:
 
 
 def _score(exp2: list[int]) -> list[int]:
-    """Student-t score (8 degrees of freedom) over its information, in octaves: ((9 z^2 / (8 + z^2)) - 1) * 11/16 / ln 2."""
+    """Student-t score (8 degrees of freedom) over its information, in octaves: ((9 z^2 / (8 + z^2)) - 1) * 11/16 / ln
+    2.
+    """
     out = []
     for d in range(-2048, 2048):
         octaves, part = divmod(2 * d, 256)
@@ -122,7 +124,9 @@ LOG2: Final = _array([_log2(513 + 2 * i, 512, 8) for i in range(256)])
 SURVIVAL: Final = _array([_normal_survival(), _laplace_survival()])
 """`SURVIVAL[k, z]`: P(Z >= z/256) in Q40, at least 1; Z is normal (k = 0) or Laplace (k = 1), of variance 1."""
 SHIFT: Final = _array([_log2(256 * 16 + 25 * i * i, 256 * 16, 8) // 2 for i in range(256)])
-"""`SHIFT[i]`: Q8 log2 of the typical magnitude of a variable whose mean is i/16 standard deviations, relative to mean 0."""
+"""`SHIFT[i]`: Q8 log2 of the typical magnitude of a variable whose mean is i/16 standard deviations, relative to mean
+0.
+"""
 SCORE: Final = _array(_score(_exp2_list))
 """`SCORE[d + 2048]`: robust score of a log2 scale (Q16) for a value d/256 octaves over it."""
 RECIPROCAL: Final = _array([65536] + [65536 // n for n in range(1, 2048)])

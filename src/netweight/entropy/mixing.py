@@ -1,9 +1,10 @@
 """Logistic mixing of bit predictions and binary arithmetic coding, in integers (numba kernels).
 
-A *slot* is an adaptive counter: P(1) in 22 bits and its number of updates in 10. Each decision has a few predictions, in the logistic
-domain ("stretch", Q8 nats); two sets of weights, each chosen by a small context, mix them, and the mean of both is squashed to a
-16-bit probability (Mattern, "Linear and geometric mixtures", DCC 2013; the PAQ family). The coder is the carry-less binary one
-with 32-bit bounds. The same kernels encode and decode: `work[DECODING]` says which.
+A *slot* is an adaptive counter: P(1) in 22 bits and its number of updates in 10. Each decision has a few predictions,
+in the logistic domain ("stretch", Q8 nats); two sets of weights, each chosen by a small context, mix them, and the
+mean of both is squashed to a 16-bit probability (Mattern, "Linear and geometric mixtures", DCC 2013; the PAQ family).
+The coder is the carry-less binary one with 32-bit bounds. The same kernels encode and decode: `work[DECODING]` says
+which.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from .fixedpoint import RECIPROCAL, SQUASH, STRETCH, STRETCH_LIMIT
 
 Work = NDArray[np.int64]
-"""All that a block's kernels keep but counters and buffers, at fixed places; one array, since numba counts references to each."""
+"""All that a block's kernels keep but counters and buffers, at fixed places; one array, since numba counts references
+to each.
+"""
 
 LOW, HIGH, VALUE, POSITION, DECODING, OVERFLOW = 0, 1, 2, 3, 4, 5
 INPUTS: Final = 8  # predictions a decision: the first two given, then one a slot, the last a constant
@@ -63,7 +66,7 @@ def consumed(work: Work) -> int:
 
 
 @_kernel
-def code_bit(work, buf, p, bit):
+def code_bit(work, buf, p, bit):  # type: ignore[no-untyped-def]
     """Code `bit`, or decode and return one. `p`: P(1) in 16 bits, 1..65535."""
     low, high = work[LOW], work[HIGH]
     middle = low + (((high - low) * p) >> 16)
@@ -90,7 +93,7 @@ def code_bit(work, buf, p, bit):
 
 
 @_kernel
-def adapted(state, bit):
+def adapted(state, bit):  # type: ignore[no-untyped-def]
     """A counter's next state: it moves towards `bit` by 1 / (updates + 1.5), at least by 1/256."""
     count, p = state & 1023, state >> 10
     p += (((bit << 22) - p) * RECIPROCAL[2 * count + 3]) >> 15
@@ -99,7 +102,7 @@ def adapted(state, bit):
 
 
 @_kernel
-def code_flag(work, flags, buf, at, bit):
+def code_flag(work, flags, buf, at, bit):  # type: ignore[no-untyped-def]
     """Code a bit by the counter `flags[at]` alone."""
     state = np.int64(flags[at])
     if state == 0:
@@ -110,8 +113,10 @@ def code_flag(work, flags, buf, at, bit):
 
 
 @_kernel
-def code_mixed(work, counters, buf, first, second, bit):
-    """Code a bit by mixing the first two inputs and the counters in the slots; weight sets number `first` and `second`."""
+def code_mixed(work, counters, buf, first, second, bit):  # type: ignore[no-untyped-def]
+    """Code a bit by mixing the first two inputs and the counters in the slots; weight sets number `first` and
+    `second`.
+    """
     prior = SQUASH[((work[INPUT_AT + 0] + work[INPUT_AT + 1]) >> 1) + STRETCH_LIMIT] << 16 | _FIRST_COUNT
     for i in range(SLOTS):
         state = np.int64(counters[work[SLOT_AT + i]])

@@ -1,7 +1,7 @@
 """The `fast` block coder: byte planes, each stored, constant or Huffman coded, at the speed of memory.
 
 A block is worked in sub-blocks of PLANE words that stay in the second-level cache: split into planes, code each plane,
-next. The wire format, with a worked example, is in docs/fast.md:
+next. The wire format, with a worked example, is in docs/coder-fast.md:
 
     payload   := sub-block*                  PLANE words each, the last one shorter
     sub-block := plane*                      the highest byte first

@@ -1,11 +1,13 @@
 """`max`: adaptive context mixing of the bits of each weight. How and why: docs/max.md.
 
-    payload := flags(1) | clean(1) | together(1) | level varint | centre (word bytes, integers only) | coded blob | low bits (the rest)
+    payload := flags(1) | clean(1) | together(1) | level varint | centre | coded blob | plain bits (the rest)
     flags   := bit 0 signs vary, 1 all negative, 2 zeros have a decision of their own
+    centre  := integers only: word bytes, little endian
 
-Words of floats are sign, exponent and mantissa without its `clean` low bits, which are zero throughout; the `together`
-lowest ones left are often zero together and have a decision for that. Integers are signed
-distances (modulo 2^word) from `centre`; 64-bit ones go as a plane of low and one of high 32-bit words. Packed types go as bytes.
+Words of floats are sign, exponent and mantissa without its `clean` low bits, which are zero throughout; the
+`together` lowest ones left are often zero together and have a decision for that. Integers are signed distances
+(modulo 2^word) from `centre`; 64-bit ones go as a plane of low and one of high 32-bit words. Packed types go as
+bytes.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ _MOST_EXPANSION: Final = 1 << 15  # elements a byte: each has a decision, and th
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How a dtype's bytes are numbers: `word` bits, fields of floats (0 for integers), and matrices (columns, kernel, elements)."""
+    """How a dtype's bytes are numbers: `word` bits, fields of floats (0 for integers), and matrices (columns, kernel,
+    elements).
+    """
 
     word: int
     exponent: int
@@ -195,8 +199,8 @@ def _join(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, clean: int
 
 def _fields(layout: _Layout, clean: int, flags: int, together: int) -> Fields:
     exponents = layout.word + 1 if layout.integer else 1 << layout.exponent
-    parts = (int(flags & bit > 0) for bit in (_SIGNED, _NEGATIVE, _SPARSE))
-    return Fields(exponents, layout.mantissa - clean, int(layout.integer), *parts, together)
+    signed, negative, sparse = (int(flags & bit > 0) for bit in (_SIGNED, _NEGATIVE, _SPARSE))
+    return Fields(exponents, layout.mantissa - clean, int(layout.integer), signed, negative, sparse, together)
 
 
 def _choose_fields(sign: Bytes, magnitude: NDArray[np.int64], layout: _Layout, clean: int) -> Fields:

@@ -37,7 +37,7 @@ _kernel: Any = njit(nogil=True, cache=True, forceinline=True, error_model="numpy
 
 
 @_kernel
-def exp2(x, scale):
+def exp2(x, scale):  # type: ignore[no-untyped-def]
     """2^(x/256) in Q`scale`, at most 2^46."""
     shift = (x >> 8) - 16 + scale
     value = EXP2[x & 255]
@@ -45,7 +45,7 @@ def exp2(x, scale):
 
 
 @_kernel
-def mass(k, a, b):
+def mass(k, a, b):  # type: ignore[no-untyped-def]
     """P(a <= z < b) in Q40 under table k; a < b in Q8."""
     if a >= 0:
         return SURVIVAL[k, min(a, SURVIVAL_END)] - SURVIVAL[k, min(b, SURVIVAL_END)]
@@ -55,7 +55,7 @@ def mass(k, a, b):
 
 
 @_kernel
-def _set_parametric(w, a, middle, b, mean):
+def _set_parametric(w, a, middle, b, mean):  # type: ignore[no-untyped-def]
     """Both parametric predictions of "in [middle, b)" given "in [a, b)": magnitudes over the residual scale, Q8."""
     a, middle, b = min(a, FAR) - mean, min(middle, FAR) - mean, min(b, FAR + 1) - mean
     for k in range(2):
@@ -69,14 +69,14 @@ def _set_parametric(w, a, middle, b, mean):
 
 
 @_kernel
-def decide(w, n, buf, node, kind, bit):
+def decide(w, n, buf, node, kind, bit):  # type: ignore[no-untyped-def]
     for i in range(SLOTS):
         w[SLOT_AT + i] = w[BASE + i] + node
     return code_mixed(w, n, buf, node, NODES + w[SECOND] + kind, bit)
 
 
 @_kernel
-def _escape(w, n, buf, exponents, exponent):
+def _escape(w, n, buf, exponents, exponent):  # type: ignore[no-untyped-def]
     """The exponent itself, by a binary tree of counters."""
     bits = 0
     while 1 << bits < exponents:
@@ -88,7 +88,7 @@ def _escape(w, n, buf, exponents, exponent):
 
 
 @_kernel
-def _code_exponent(w, n, buf, exponent):
+def _code_exponent(w, n, buf, exponent):  # type: ignore[no-untyped-def]
     """In unary from the exponent that was expected, up or down."""
     k, scale, mean, lowest = w[K], w[SCALE] + w[SPREAD], w[SIDED_MEAN], w[LOWEST]
     bit = 1
@@ -118,7 +118,7 @@ def _code_exponent(w, n, buf, exponent):
 
 
 @_kernel
-def _code_mantissa(w, n, buf, exponent, bits, mantissa):
+def _code_mantissa(w, n, buf, exponent, bits, mantissa):  # type: ignore[no-untyped-def]
     """The leading `bits` (at most TOP) bits; `mantissa` is given and returned as these bits alone."""
     relative = min(max(exponent - w[K], -REACH), REACH)
     unit = exp2((exponent << 8) - w[SCALE] - w[SPREAD], 16)
@@ -138,7 +138,7 @@ def _code_mantissa(w, n, buf, exponent, bits, mantissa):
 
 
 @_kernel
-def _code_raw(w, raw, bits, value):
+def _code_raw(w, raw, bits, value):  # type: ignore[no-untyped-def]
     """`bits` (under 64) plain bits, low first; registers: buffered bits, how many, then as the coder's."""
     result, done = np.int64(0), 0
     while done < bits:
@@ -164,7 +164,7 @@ def _code_raw(w, raw, bits, value):
 
 
 @_kernel
-def _code_tail(w, n, buf, raw, bits, tail):
+def _code_tail(w, n, buf, raw, bits, tail):  # type: ignore[no-untyped-def]
     """The bits that aren't modelled: plain, but the lowest few may be zero together."""
     together = w[TOGETHER]
     if not together or bits < together:
@@ -177,7 +177,7 @@ def _code_tail(w, n, buf, raw, bits, tail):
 
 
 @_kernel
-def code_magnitude(w, n, buf, raw, magnitude):
+def code_magnitude(w, n, buf, raw, magnitude):  # type: ignore[no-untyped-def]
     """Returns (magnitude, exponent, leading mantissa bits as Q7)."""
     exponent, width = 0, w[MANTISSA_BITS]
     if w[INTEGER]:

@@ -1,9 +1,10 @@
 """The model behind `max`: how the bits of one weight are predicted from the weights before it (numba kernels, integers).
 
-Each weight w is seen as z = w / 2^scale(row, column); the scale is learnt online by a robust score (row and column parts, both
-with falling gains). z itself is predicted linearly (least mean squares) from weights above, to the left and the column's mean;
-the residual has a scale of its own. So each bit of sign, exponent and leading mantissa has two parametric predictions (normal
-and Laplace around the predicted value) and adaptive ones in contexts, and a mixer weighs them. docs/max.md tells the story.
+Each weight w is seen as z = w / 2^scale(row, column); the scale is learnt online by a robust score (row and column
+parts, both with falling gains). z itself is predicted linearly (least mean squares) from weights above, to the left
+and the column's mean; the residual has a scale of its own. So each bit of sign, exponent and leading mantissa has two
+parametric predictions (normal and Laplace around the predicted value) and adaptive ones in contexts, and a mixer
+weighs them. docs/max.md tells the story.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ _SCALE, _SPREAD, _MEAN, _OFFSET = 0, 1, 2, 3
 
 
 @_kernel
-def _octave(x):
+def _octave(x):  # type: ignore[no-untyped-def]
     """floor(log2(x)), at most 7, for x >= 1."""
     octave = 0
     while x > 1 and octave < 7:
@@ -73,13 +74,13 @@ def _octave(x):
 
 
 @_kernel
-def _bucket(x):
+def _bucket(x):  # type: ignore[no-untyped-def]
     """A log2 ratio in Q8 as one of 8 octaves from -4."""
     return min(max((x + 1024) >> 8, 0), 7)
 
 
 @_kernel
-def _distance(t):
+def _distance(t):  # type: ignore[no-untyped-def]
     """|t| (Q10 standard deviations) in 7 classes."""
     x, n = abs(t), 0
     for limit in (102, 307, 614, 1024, 1638, 2560):
@@ -88,13 +89,13 @@ def _distance(t):
 
 
 @_kernel
-def _clip(x, limit):
+def _clip(x, limit):  # type: ignore[no-untyped-def]
     """A Q16 log2 as one of 32 quarters of an octave."""
     return min(max((x >> 14) + limit, 0), 2 * limit - 1)
 
 
 @_kernel
-def _predict(w, feature, history, ring, columns, x, gap):
+def _predict(w, feature, history, ring, columns, x, gap):  # type: ignore[no-untyped-def]
     """Gather the neighbours and return the linear prediction of z."""
     for j in range(ABOVE):
         feature[j] = history[ring[j + 1], x + LEFT]
@@ -111,7 +112,7 @@ def _predict(w, feature, history, ring, columns, x, gap):
 
 
 @_kernel
-def _expect(w, columns, x, guess):
+def _expect(w, columns, x, guess):  # type: ignore[no-untyped-def]
     """From the prediction and the scales: the expected exponent, the mean in standard deviations, and the contexts."""
     scale = (w[ALL_SCALE] + w[ROW] + columns[_SCALE, x]) >> 8
     spread = (w[ALL_SPREAD] + w[ROW_SPREAD] + columns[_SPREAD, x]) >> 8
@@ -131,7 +132,7 @@ def _expect(w, columns, x, guess):
 
 
 @_kernel
-def _choose(w, first, side):
+def _choose(w, first, side):  # type: ignore[no-untyped-def]
     """Point the slots at the contexts, given the half of the first one's classes and the side of the others."""
     w[BASE] = (w[FRACTION] * 14 + w[CLASS] + (0 if first else 7)) * NODES
     for j in range(4):
@@ -139,7 +140,7 @@ def _choose(w, first, side):
 
 
 @_kernel
-def _code_zero(w, n, buf, zero):
+def _code_zero(w, n, buf, zero):  # type: ignore[no-untyped-def]
     """Whether it is zero, in sparse blocks."""
     below = w[GUESS] < 0
     _choose(w, below, 0 if w[CLASS] < 2 else (1 if below else 2))
@@ -150,7 +151,7 @@ def _code_zero(w, n, buf, zero):
 
 
 @_kernel
-def _code_sign(w, n, buf, zero, negative):
+def _code_sign(w, n, buf, zero, negative):  # type: ignore[no-untyped-def]
     if not w[SIGNED]:
         return w[NEGATIVE]
     if zero:
@@ -162,7 +163,7 @@ def _code_sign(w, n, buf, zero, negative):
 
 
 @_kernel
-def _take_side(w, negative):
+def _take_side(w, negative):  # type: ignore[no-untyped-def]
     """What follows from the sign: the mean of the magnitude, and contexts by whether the sign was the expected one."""
     w[SIDED_MEAN] = -w[MEAN] if negative else w[MEAN]
     w[LOWEST] = 1 if w[INTEGER] and (negative or w[SPARSE]) else 0
@@ -175,7 +176,7 @@ def _take_side(w, negative):
 
 
 @_kernel
-def _log2_magnitude(w, exponent, leading):
+def _log2_magnitude(w, exponent, leading):  # type: ignore[no-untyped-def]
     """log2 of a magnitude, Q8, in exponents; 0 for zero."""
     if exponent:
         return (exponent << 8) + LOG2[2 * leading + 1]
@@ -189,7 +190,7 @@ def _log2_magnitude(w, exponent, leading):
 
 
 @_kernel
-def _learn_scale(w, columns, x, exponent, leading):
+def _learn_scale(w, columns, x, exponent, leading):  # type: ignore[no-untyped-def]
     """Move the row's and the column's scale; returns how far the magnitude was from it, in octaves (Q8)."""
     offset = min(max(_log2_magnitude(w, exponent, leading) - w[SCALE], -2048), 2047)
     score = SCORE[offset + 2048]
@@ -199,7 +200,7 @@ def _learn_scale(w, columns, x, exponent, leading):
 
 
 @_kernel
-def _learn_residual(w, feature, columns, x, z):
+def _learn_residual(w, feature, columns, x, z):  # type: ignore[no-untyped-def]
     """Move the residual's scales, the predictor and the column's mean."""
     r = min(w[ROW_NUMBER], 255)
     error = z - w[GUESS]
@@ -219,7 +220,7 @@ def _learn_residual(w, feature, columns, x, z):
 
 
 @_kernel
-def _code_nonzero(w, n, buf, raw, feature, columns, x, negative, magnitude):
+def _code_nonzero(w, n, buf, raw, feature, columns, x, negative, magnitude):  # type: ignore[no-untyped-def]
     """Code the magnitude and learn from it; returns it, z and the offset."""
     _take_side(w, negative)
     value, exponent, leading = code_magnitude(w, n, buf, raw, magnitude)
@@ -232,10 +233,11 @@ def _code_nonzero(w, n, buf, raw, feature, columns, x, negative, magnitude):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def code_matrix(w, n, buf, raw, sign, magnitude, cols, gap):
+def code_matrix(w, n, buf, raw, sign, magnitude, cols, gap):  # type: ignore[no-untyped-def]
     """Code one matrix of `cols` columns, row by row: reads `sign` and `magnitude` (flat), or fills them.
 
-    `w`, `n`: the block's state. `buf`, `raw`: coded and plain bytes. `gap`: elements of one convolution kernel (1 for matrices).
+    `w`, `n`: the block's state. `buf`, `raw`: coded and plain bytes. `gap`: elements of one convolution kernel (1 for
+    matrices).
     """
     columns = np.zeros((4, cols), np.int64)
     columns[_OFFSET] = FIRST_OFFSET

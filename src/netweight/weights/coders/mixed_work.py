@@ -29,7 +29,8 @@ FIRST_OFFSET: Final = -1024  # "far below its scale": what a missing neighbour i
 class Fields(NamedTuple):
     """What the numbers are: `exponents` (how many values), `mantissa` bits (floats), and flags 0/1.
 
-    `integer`: magnitudes are integers whose exponent is their bit length. `signed`: signs vary (else all are `negative`).
+    `integer`: magnitudes are integers whose exponent is their bit length. `signed`: signs vary (else all are
+    `negative`).
     `sparse`: zeros have a decision of their own. `together`: so has "this many low mantissa bits are 0" (none for 0).
     """
 
