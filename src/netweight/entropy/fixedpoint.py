@@ -1,4 +1,4 @@
-"""Integer tables of the functions that a probability model needs: 2^x, log2, logistic, stretch and two survival functions.
+"""Integer tables of what a probability model needs: 2^x, log2, logistic, stretch, two survival functions.
 
 Every entry comes from exact integer arithmetic with guard bits, never from a maths library, so that encoder and
 decoder agree on every machine. Units: Qn means that the integer is the value times 2^n.

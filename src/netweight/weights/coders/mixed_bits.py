@@ -1,4 +1,4 @@
-"""How `max` codes one magnitude: exponent in unary around the expected one, leading mantissa bits, plain tail (numba kernels)."""
+"""How `max` codes one magnitude: exponent in unary, leading mantissa bits, plain tail (numba kernels)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model behind `max`: how the bits of one weight are predicted from the weights before it (numba kernels, integers).
+"""The model behind `max`: how the bits of a weight follow from the weights before it (numba kernels, integers).
 
 Each weight w is seen as z = w / 2^scale(row, column); the scale is learnt online by a robust score (row and column
 parts, both with falling gains). z itself is predicted linearly (least mean squares) from weights above, to the left

@@ -1,4 +1,4 @@
-"""Where the kernels of `max` keep what they know: places in the work array, sizes of contexts, and a block's fresh state."""
+"""Where the kernels of `max` keep what they know: places in the work array, and a block's fresh state."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TAIL_FLAG, LAST_TAIL, ZERO_SIGN_FLAG = (FLAGS + _ESCAPE_FLAGS + i for i in (0, 2
 
 
 def make_state(fields: Fields, level: int) -> tuple[Work, Counters]:
-    """A fresh work array and counters for a block of such numbers; `level` is the exponent that a typical weight has."""
+    """Fresh work array and counters for a block of such numbers; `level` is the exponent of a typical weight."""
     work = make_work(NODES + SECOND_SETS)
     work[EXPONENTS : TOGETHER + 1] = fields
     work[PREDICTOR + ABOVE] = 1 << 15

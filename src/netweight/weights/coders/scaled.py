@@ -22,7 +22,7 @@ from .scales import Estimator, Scales, Shape
 Bytes = NDArray[np.uint8]
 
 _MOST_CONTEXTS: Final = 24
-_SAMPLE: Final = 1 << 17
+_SAMPLE: Final = 1 << 16
 _LEAST_SCALED: Final = 1024  # under this many symbols scales can't pay
 _LEAST_ROWS: Final = 4
 
@@ -54,7 +54,7 @@ def _price(candidate: Scales, symbols: Bytes, shapes: list[Shape], alphabet: int
     """Bits of the symbols and of what the candidate sends, from a sample."""
     levels = scales.levels_of(candidate, shapes, max(1, symbols.size // _SAMPLE))
     histograms = scales.count_levels(symbols, levels, shapes, alphabet)
-    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + 8 * scales.sent_bytes(candidate)
+    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + scales.sent_bits(candidate)
 
 
 def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np.float64], spec: Spec) -> Grouped:

@@ -30,8 +30,8 @@ Words = NDArray[np.unsignedinteger[Any]]
 _CLASSES: Final = 6
 _MOST_CONTEXTS: Final = 64
 _PER_LOGIT: Final = 4
-_WORTH: Final = 0.004  # bits a weight; less isn't worth the time
-_SAMPLE: Final = 1 << 17
+_WORTH: Final = 0.006  # bits a weight; less isn't worth the time
+_SAMPLE: Final = 1 << 16
 _SCALE: Final = 12
 
 
@@ -121,7 +121,7 @@ def _candidates(words: Words, shapes: list[Shape]) -> list[Scales]:
 def _price(candidate: Scales, signs: Bytes, shapes: list[Shape]) -> float:
     levels = scales.levels_of(candidate, shapes, max(1, signs.size // _SAMPLE))
     histograms = scales.count_levels(signs, levels, shapes, 2)
-    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + 8 * scales.sent_bytes(candidate)
+    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + scales.sent_bits(candidate)
 
 
 def choose(words: Words, shapes: list[Shape]) -> Scales | None:
