@@ -53,7 +53,7 @@ class Effort:
 EFFORTS: Final = {
     "fast": Effort("fast", (CONSTANT, FAST), 1 << 20, 3),
     "balanced": Effort("balanced", (CONSTANT, PALETTE, BALANCED), 1 << 20, 12),
-    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED), 1 << 22, 19),
+    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED), 1 << 21, 19),
 }
 
 

@@ -1,4 +1,4 @@
-"""`max`: adaptive context mixing of the bits of each weight. How and why: docs/max.md.
+"""`max`: adaptive context mixing of the bits of each weight. How and why: docs/coder-max.md.
 
     payload := flags(1) | clean(1) | together(1) | level varint | centre | coded blob | plain bits (the rest)
     flags   := bit 0 signs vary, 1 all negative, 2 zeros have a decision of their own

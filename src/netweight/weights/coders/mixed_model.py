@@ -4,7 +4,7 @@ Each weight w is seen as z = w / 2^scale(row, column); the scale is learnt onlin
 parts, both with falling gains). z itself is predicted linearly (least mean squares) from weights above, to the left
 and the column's mean; the residual has a scale of its own. So each bit of sign, exponent and leading mantissa has two
 parametric predictions (normal and Laplace around the predicted value) and adaptive ones in contexts, and a mixer
-weighs them. docs/max.md tells the story.
+weighs them. docs/coder-max.md tells the story.
 """
 
 from __future__ import annotations
