@@ -246,7 +246,8 @@ def decompress_file(
             _write_folder(archive, target, workers, force, progress)
         else:
             _write_single(archive, target, workers, force, progress)
-        return _receipt(archive, source, src, STDIO if target is None else os.fspath(target), base, started)
+        written = STDIO if target is None else os.fspath(target if dst is None else dst)
+        return _receipt(archive, source, src, written, base, started)
 
 
 def _write_single(archive: Archive, target: Path | None, threads: int, force: bool, progress: Progress | None) -> None:
