@@ -6,6 +6,7 @@ import io
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -292,8 +293,13 @@ def test_folders(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists"):
         decompress_file(tmp_path / "in.nw", tmp_path / "out")
     assert (tmp_path / "out" / "mine").exists()
+    with pytest.raises(OutputError, match="mine"):  # replacing the folder would delete it
+        decompress_file(tmp_path / "in.nw", tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "mine").exists()
+    (tmp_path / "out" / "mine").unlink()
+    (tmp_path / "out" / next(iter(files))).write_bytes(b"changed")
     decompress_file(tmp_path / "in.nw", tmp_path / "out", force=True)
-    assert not (tmp_path / "out" / "mine").exists()
+    verify_file(tmp_path / "in.nw", against=tmp_path / "out")
     (tmp_path / "in" / "back\\slash").write_bytes(b"")
     with pytest.raises(InputError, match="backslash"):
         compress_file(tmp_path / "in", force=True)
@@ -312,3 +318,19 @@ def test_more_files_than_descriptors(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, old)
     verify_file(tmp_path / "in.nw", against=tmp_path / "out")
+
+
+def test_devices_and_pipes_are_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"text" * 99)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputError, match="neither a file nor a folder"):
+        compress_file(tmp_path / "x", tmp_path / "pipe", force=True)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_private_files_stay_private(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"text" * 99)
+    (tmp_path / "x").chmod(0o600)
+    compress_file(tmp_path / "x")
+    decompress_file(tmp_path / "x.nw", tmp_path / "y")
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("x.nw", "y")] == [0o600, 0o600]

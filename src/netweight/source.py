@@ -71,6 +71,11 @@ class FileSource:
     def size(self) -> int:
         return self._state[0]
 
+    @property
+    def mode(self) -> int:
+        """Who may read and write the file: its permission bits but those to execute."""
+        return os.fstat(self._file.fileno()).st_mode & 0o666
+
     def read(self, offset: int, length: int) -> NDArray[np.uint8]:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise InputError(f"{self.name}: no {length} bytes at {offset} in {self.size}")

@@ -142,7 +142,10 @@ class Spec:
 
     @cached_property
     def nbytes(self) -> int:
-        return sum(byte_count(self.dtype, s) for s in self.shapes)
+        total = sum(byte_count(self.dtype, s) for s in self.shapes)
+        if total > MAX_BYTES:
+            raise FormatError(f"impossible shapes: {total} bytes in all")
+        return total
 
     def matrices(self) -> tuple[tuple[int, int], ...]:
         """Each shape as (rows, columns): the first axis against all others; a vector is one row."""

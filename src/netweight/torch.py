@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,8 @@ def save_file(
     with explained(target), tempfile.TemporaryDirectory(prefix=".netweight-", dir=target.parent) as folder:
         plain = Path(folder) / (target.name.removesuffix(".nw").removesuffix(".safetensors") + ".safetensors")
         save_safetensors(state, plain, metadata)
-        return compress_file(plain, target, effort=effort, force=force)
+        receipt = compress_file(plain, target, effort=effort, force=force)
+        return replace(receipt, source=f"{len(state)} tensors")
 
 
 __all__ = ["from_numpy", "load_file", "save_file"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
+from types import FrameType
 from typing import Any, Final, NoReturn
 
 import click
@@ -86,7 +88,13 @@ cli: Final = Verbs(
 
 def run(arguments: list[str] | None = None) -> NoReturn:
     """Run one command line and exit with its code. An unexpected exception keeps its traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(_run(arguments))
+
+
+def _terminated(number: int, _: FrameType | None) -> NoReturn:
+    """End as on an error, so that nothing half-written stays behind."""
+    sys.exit(128 + number)
 
 
 def _run(arguments: list[str] | None) -> int:

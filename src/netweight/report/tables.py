@@ -104,7 +104,7 @@ def headline(weighing: Weighing) -> str:
     """The answer in one sentence."""
     best = weighing.best
     if best is None or best.bytes is None:
-        return f"Your network weighs {numbers.size(weighing.original_bytes)}."
+        return f"No code finished: {numbers.size(weighing.original_bytes)} as a file is all that is known."
     if best.bytes >= weighing.original_bytes:
         return f"Your network weighs {numbers.size(weighing.original_bytes)}: no code here makes it lighter."
     answer = f"Your network weighs {numbers.size(best.bytes)}"

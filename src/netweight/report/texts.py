@@ -19,7 +19,10 @@ def ladder_text(weighing: Weighing, width: int) -> str:
 
 def inspection_text(inspection: Inspection, width: int) -> str:
     """All that `netweight inspect` prints."""
-    return f"{_inspected_subject(inspection)}\n\n{render(inspection_table(inspection), width)}"
+    text = f"{_inspected_subject(inspection)}\n\n{render(inspection_table(inspection), width)}"
+    if any(t.codec.endswith("shared") for t in inspection.tensors):
+        text += "\n\nshared: small tensors share a block, whose bytes are split by length."
+    return text
 
 
 def _inspected_subject(inspection: Inspection) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..spec import byte_count, element_count
 from .archive import Archive, TensorInfo
 from .archive import open as open_archive
 from .archive.container import is_archive
-from .archive.inputs import Inputs, open_inputs
+from .archive.inputs import STDIN, STDIO, Inputs, open_inputs, spooled_stdin
 from .survey import FileSurvey, Surveyed, order0, outline, survey
 
 PathLike = str | os.PathLike[str]
@@ -104,6 +104,9 @@ def inspect(
 
     With `bounds` all of it is read (an archive is decoded). Raises InputError, FormatError and their kin.
     """
+    if os.fspath(path) == STDIO:
+        with spooled_stdin() as name:
+            return replace(inspect(name, base=base, bounds=bounds, progress=progress), name=STDIN)
     if os.path.isfile(path):
         with FileSource(path) as source:
             archived = is_archive(source)

@@ -21,7 +21,8 @@ from ..methods import EFFORTS, Effort
 from . import outputs
 from .base import Base, sha256_of
 from .container import is_archive
-from .inputs import STDIO, default_archive_path, open_inputs, spooled_stdin
+from .index import FileEntry
+from .inputs import STDIN, STDIO, default_archive_path, open_inputs, spooled_stdin
 from .members import safe_member
 from .plan import element_total, make_plan
 from .pool import thread_count
@@ -77,6 +78,11 @@ class ArchiveReceipt:
         """For JSON."""
         own = {k: v for k, v in asdict(self).items() if k != "digest"}
         return own | {k: getattr(self, k) for k in ("sha256", "ratio", "saved_percent", "bits_per_weight")}
+
+
+def problems_of(files: list[FileEntry]) -> tuple[str, ...]:
+    """What to tell about files that looked like a format but were broken."""
+    return tuple(f"{f.path}: looks like {f.format}, but {f.problem}; kept as plain bytes" for f in files if f.problem)
 
 
 def effort_named(name: str) -> Effort:
@@ -143,7 +149,7 @@ def compress_file(
         _refuse_input(target, [f.source for f in inputs.files], opened)
         plan = make_plan(inputs, chosen, opened)
         digest = hashlib.sha256() if target is None else None
-        with _file_target(target, force) as descriptor:
+        with _file_target(target, force, inputs.mode) as descriptor:
             size = write_archive(plan, inputs, opened, chosen, workers, _sink(descriptor, digest), progress)
         index = plan.index
         return ArchiveReceipt(
@@ -156,13 +162,13 @@ def compress_file(
             files=len(index.files),
             seconds=time.perf_counter() - started,
             base="" if base is None else os.fspath(base),
-            problems=tuple(f"{f.path}: {f.problem}" for f in index.files if f.problem),
+            problems=problems_of(index.files),
             digest=digest.hexdigest() if digest else "",
         )
 
 
-def _file_target(target: Path | None, force: bool) -> AbstractContextManager[int]:
-    return outputs.stdout_file() if target is None else outputs.new_file(target, force)
+def _file_target(target: Path | None, force: bool, mode: int) -> AbstractContextManager[int]:
+    return outputs.stdout_file() if target is None else outputs.new_file(target, force, mode)
 
 
 def _sink(descriptor: int, digest: Any) -> Sink:
@@ -184,7 +190,7 @@ def _opened_archive(path: PathLike, base: PathLike | None) -> Iterator[tuple[Arc
         name = stack.enter_context(spooled_stdin()) if os.fspath(path) == STDIO else path
         source = stack.enter_context(FileSource(name))
         if os.fspath(path) == STDIO:
-            source.name = "<stdin>"
+            source.name = STDIN
         opened = stack.enter_context(_opened_base(base))
         yield Archive(source, opened), source
 
@@ -207,7 +213,7 @@ def _receipt(
         files=len(archive.files),
         seconds=time.perf_counter() - started,
         base="" if base is None else os.fspath(base),
-        problems=tuple(f"{f.path}: {f.problem}" for f in archive.files if f.problem),
+        problems=problems_of(archive.files),
         digest=sha256_of(source).hex() if os.fspath(path) == STDIO else "",
     )
 
@@ -245,25 +251,28 @@ def decompress_file(
                 raise InputError(f"{source.name}: holds a folder, which can't go to standard output; use -o")
             _write_folder(archive, target, workers, force, progress)
         else:
-            _write_single(archive, target, workers, force, progress)
+            mode = 0o666 if source.name == STDIN else source.mode
+            with _file_target(target, force, mode) as descriptor:
+                _write_single(archive, target, descriptor, workers, progress)
         written = STDIO if target is None else os.fspath(target if dst is None else dst)
         return _receipt(archive, source, src, written, base, started)
 
 
-def _write_single(archive: Archive, target: Path | None, threads: int, force: bool, progress: Progress | None) -> None:
-    with _file_target(target, force) as descriptor:
-        if target is not None:
-            outputs.require_space(target.parent, archive.files[0].size)
-        os.ftruncate(descriptor, archive.files[0].size)
+def _write_single(
+    archive: Archive, target: Path | None, descriptor: int, threads: int, progress: Progress | None
+) -> None:
+    if target is not None:
+        outputs.require_space(target.parent, archive.files[0].size)
+    os.ftruncate(descriptor, archive.files[0].size)
 
-        def put(_: int, offset: int, data: NDArray[np.uint8]) -> None:
-            outputs.write_all(descriptor, data.data, offset)
+    def put(_: int, offset: int, data: NDArray[np.uint8]) -> None:
+        outputs.write_all(descriptor, data.data, offset)
 
-        decode_files(archive, put, threads, progress)
+    decode_files(archive, put, threads, progress)
 
 
 def _write_folder(archive: Archive, target: Path, threads: int, force: bool, progress: Progress | None) -> None:
-    with outputs.new_folder(target, force) as folder:
+    with outputs.new_folder(target, force, {f.path for f in archive.files}) as folder:
         outputs.require_space(target.parent, sum(f.size for f in archive.files))
         paths = [folder / safe_member(f.path) for f in archive.files]
         for path, file in zip(paths, archive.files, strict=True):

@@ -9,7 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import and_
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,7 @@ from ..regions.shards import shards
 from .members import safe_member
 
 STDIO: Final = "-"
+STDIN: Final = "<stdin>"
 
 
 @dataclass
@@ -46,6 +48,13 @@ class Inputs:
     @property
     def size(self) -> int:
         return sum(f.source.size for f in self.files)
+
+    @property
+    def mode(self) -> int:
+        """Permissions that nobody gets who lacks them for one of the files."""
+        if self.name == STDIN:
+            return 0o666
+        return reduce(and_, (f.source.mode for f in self.files))
 
     def check_unchanged(self) -> None:
         for f in self.files:
@@ -91,7 +100,7 @@ def open_inputs(src: str | os.PathLike[str]) -> Iterator[Inputs]:
     with ExitStack() as stack:
         if os.fspath(src) == STDIO:
             spool = stack.enter_context(spooled_stdin())
-            yield Inputs("<stdin>", False, [InputFile("stdin", stack.enter_context(FileSource(spool)))])
+            yield Inputs(STDIN, False, [InputFile("stdin", stack.enter_context(FileSource(spool)))])
             return
         path = Path(src)
         if not path.exists():

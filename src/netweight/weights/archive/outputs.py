@@ -18,9 +18,21 @@ from ...errors import OutputError
 
 
 def refuse_existing(path: Path, force: bool) -> None:
-    """Raises OutputError if `path` exists and may not be replaced."""
+    """Raises OutputError if `path` exists and may not be replaced; a device or a pipe never may."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise OutputError(f"{path}: neither a file nor a folder; write to standard output (-) and redirect it there")
     if not force and (path.exists() or path.is_symlink()):
         raise OutputError(f"{path}: exists already; use --force (force=True) to replace it")
+
+
+def refuse_strangers(folder: Path, members: set[str]) -> None:
+    """Raises OutputError if replacing `folder` would delete a file that isn't one of `members`."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    for found in sorted(folder.rglob("*")):
+        name = found.relative_to(folder).as_posix()
+        if (found.is_symlink() or not found.is_dir()) and name not in members:
+            raise OutputError(f"{folder}: holds {name!r}, which the archive doesn't; choose another folder")
 
 
 def require_space(folder: Path, nbytes: int) -> None:
@@ -66,11 +78,16 @@ def _publish(temporary: Path, path: Path, force: bool) -> None:
 
 
 @contextmanager
-def new_file(path: Path, force: bool) -> Iterator[int]:
-    """A file descriptor whose content becomes `path` when the block ends well, and vanishes when it doesn't."""
-    refuse_existing(path, force)
+def new_file(path: Path, force: bool, mode: int = 0o666) -> Iterator[int]:
+    """A file descriptor whose content becomes `path` when the block ends well, and vanishes when it doesn't.
+
+    `mode` are the permissions, less what the process's mask takes away.
+    """
     if path.is_dir():
         raise OutputError(f"{path}: is a folder")
+    refuse_existing(path, force)
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}")
     with explained(path):
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     temporary = Path(name)
@@ -78,7 +95,7 @@ def new_file(path: Path, force: bool) -> Iterator[int]:
         with explained(path):
             try:
                 yield descriptor
-                os.fchmod(descriptor, 0o666 & ~_umask())
+                os.fchmod(descriptor, mode & ~_umask())
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -89,9 +106,13 @@ def new_file(path: Path, force: bool) -> Iterator[int]:
 
 
 @contextmanager
-def new_folder(path: Path, force: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well; a replaced folder goes only then."""
+def new_folder(path: Path, force: bool, members: set[str]) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well; a replaced folder goes only then.
+
+    A folder that holds anything but `members` isn't replaced.
+    """
     refuse_existing(path, force)
+    refuse_strangers(path, members)
     with explained(path):
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent))
     try:
@@ -147,8 +168,13 @@ def stdout_file() -> Iterator[int]:
         with explained(Path("<stdout>")):
             yield spool.fileno()
         spool.seek(0)
-        shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
-        sys.stdout.buffer.flush()
+        try:
+            shutil.copyfileobj(spool, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:  # the reader has seen enough
+            raise
+        except OSError as error:
+            raise OutputError(f"standard output can't be written: {error.strerror}") from None
 
 
 def write_all(descriptor: int, data: bytes | memoryview | NDArray[np.uint8], offset: int) -> None:

@@ -38,7 +38,10 @@ _ALWAYS_ALLOWED: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of an archive. `bytes` is its share of its blocks' payloads, by original length."""
+    """One tensor of an archive. `bytes` is its share of its blocks' payloads, by original length.
+
+    `codec` ends in "shared" where other (small) tensors are in the same block: only the block's bytes are measured then.
+    """
 
     name: str
     file: str
@@ -196,9 +199,11 @@ class Archive:
         return payload
 
     def _where(self, block: Block) -> str:
-        segment = self.index.segments[block.pieces[0].segment]
-        label = f"tensor {segment.name!r}" if segment.kind == REGION else "a part that is no tensor"
-        return f"{label} (byte {block.offset} of the archive)"
+        first, last = (self.index.segments[block.pieces[k].segment] for k in (0, -1))
+        label = f"tensor {first.name!r}" if first.kind == REGION else "a part that is no tensor"
+        if len(block.pieces) > 1:
+            label = f"one of the {len(block.pieces)} small tensors from {first.name!r} to {last.name!r}"
+        return f"{label} (bytes {block.offset} to {block.offset + block.length} of the archive)"
 
     def decode_block(self, number: int) -> NDArray[np.uint8]:
         """The bytes of block `number`, its checksum checked."""
@@ -325,10 +330,11 @@ class Archive:
             return TensorInfo(name, path, tensor.dtype, tensor.shape, f"same as {twin}", segment.nbytes, 0.0)
         if segment.how == BASE_EQUAL:
             return TensorInfo(name, path, tensor.dtype, tensor.shape, "same as base", segment.nbytes, 0.0)
-        share, methods = 0.0, []
+        share, methods, shared = 0.0, [], False
         for number, _, piece in self._blocks_of[tensor.segment]:
             block = self.index.blocks[number]
             share += block.length * piece.nbytes / self._block_bytes[number]
             methods.append(method_name(self.source.read(block.offset, min(1, block.length)).tobytes()))
-        codec = "+".join(dict.fromkeys(methods))
+            shared |= len(block.pieces) > 1
+        codec = "+".join(dict.fromkeys(methods)) + " shared" * shared
         return TensorInfo(name, path, tensor.dtype, tensor.shape, codec, segment.nbytes, share)
