@@ -52,7 +52,7 @@ def _symbol(z):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _ordered(w, ordered, top, mask):  # type: ignore[no-untyped-def]
-    """Sign and magnitude to an unsigned integer of the same order; its own inverse is `_unordered`."""
+    """Sign and magnitude to an unsigned integer of the same order; `_restore` undoes it."""
     if not ordered:
         return w
     return (~w & mask) if w & top else (w | top)
