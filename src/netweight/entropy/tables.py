@@ -209,3 +209,20 @@ def merge_contexts(histograms: NDArray[np.uint32], most: int) -> tuple[NDArray[n
     starts = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(borders)])
     merged = np.add.reduceat(histograms, starts, axis=0).astype(np.uint32)
     return group_of, merged, float(sum(_description(row, TABLE_BITS) for row in merged))
+
+
+def write_borders(out: Writer, group_of: NDArray[np.uint8], code: str) -> NDArray[np.int64]:
+    """Which rows begin a group, as numbers of numpy type `code` after their count; the first row of each group."""
+    firsts = np.searchsorted(group_of, np.arange(int(group_of[-1]) + 1)).astype(np.int64)
+    out.raw(bytes([firsts.size - 1])).raw(firsts[1:].astype(code).view(np.uint8))
+    return firsts
+
+
+def read_borders(source: Reader, rows: int, most: int, code: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The inverse: (group of each row, first row of each group). Raises FormatError for over `most` groups."""
+    count = source.byte() + 1
+    borders = source.array(count - 1, code).astype(np.int64)
+    if count > most or bool((np.diff(borders) < 0).any()):
+        raise FormatError("contexts: too many, or out of order")
+    group_of = np.searchsorted(borders, np.arange(rows), side="right").astype(np.uint8)
+    return group_of, np.concatenate([np.zeros(1, np.int64), borders])

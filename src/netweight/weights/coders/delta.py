@@ -126,20 +126,17 @@ def _write_by_level(symbols: Bytes, levels: Bytes) -> bytes:
     counts = np.bincount(levels.astype(np.int64) << 8 | symbols, minlength=_LEVELS * _SYMBOLS)
     group_of, merged, _ = tables.merge_contexts(counts.reshape(_LEVELS, _SYMBOLS).astype(np.uint32), _MOST_CONTEXTS)
     table, scale = tables.levels_of(merged.astype(np.int64)), tables.scale_for(symbols.size)
-    out = Writer().raw(bytes([len(table) - 1]))
-    out.raw(np.searchsorted(group_of, np.arange(1, len(table))).astype(np.uint8))
+    out = Writer()
+    tables.write_borders(out, group_of, "u1")
     tables.write_tables(out, table)
     out.blob(rans.encode(symbols, group_of[levels], tables.frequencies_of(table, scale), scale))
     return out.bytes()
 
 
 def _read_by_level(source: Reader, levels: Bytes) -> Bytes:
-    groups, scale = source.byte() + 1, tables.scale_for(levels.size)
-    bounds = np.frombuffer(source.raw(groups - 1), np.uint8).astype(np.int64)
-    if groups > _MOST_CONTEXTS or bool((np.diff(bounds) < 0).any()):
-        raise FormatError("delta block: impossible contexts")
-    group_of = np.searchsorted(bounds, np.arange(_LEVELS), side="right").astype(np.uint8)
-    frequencies = tables.frequencies_of(tables.read_tables(source, groups, _SYMBOLS), scale)
+    scale = tables.scale_for(levels.size)
+    group_of, firsts = tables.read_borders(source, _LEVELS, _MOST_CONTEXTS, "u1")
+    frequencies = tables.frequencies_of(tables.read_tables(source, firsts.size, _SYMBOLS), scale)
     return rans.decode(source.blob(), group_of[levels], frequencies, scale)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...entropy import rans, tables
-from ...errors import FormatError
 from ...spec import Spec
 from ...wire import Reader, Writer
 from . import scales
@@ -73,9 +72,8 @@ def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np
     group_of, merged, _ = tables.merge_contexts(np.ascontiguousarray(histograms[:, :alphabet]), _MOST_CONTEXTS)
     scales.regroup(contexts, group_of)
     table, scale = tables.levels_of(merged.astype(np.int64)), tables.scale_for(symbols.size)
-    out.raw(bytes([best.flags, len(table) - 1]))
-    first_levels = np.searchsorted(group_of, np.arange(len(table)))
-    out.raw(first_levels[1:].astype(np.uint8))
+    out.raw(bytes([best.flags]))
+    first_levels = tables.write_borders(out, group_of, "u1")
     scales.write_scales(out, best)
     tables.write_tables(out, table)
     out.blob(rans.encode(symbols, contexts, tables.frequencies_of(table, scale), scale))
@@ -85,17 +83,11 @@ def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np
 def read_symbols(source: Reader, count: int, alphabet: int, spec: Spec) -> Grouped:
     """The inverse of `write_symbols`. Raises FormatError."""
     shapes = scales.shapes_of(spec)
-    flags, groups = source.byte(), source.byte() + 1
-    if groups > _MOST_CONTEXTS:
-        raise FormatError("scaled symbols: too many contexts")
-    bounds = np.frombuffer(source.raw(groups - 1), np.uint8)
-    group_of = np.searchsorted(bounds, np.arange(scales.LEVELS), side="right").astype(np.uint8)
-    if bounds.size and bool((np.diff(bounds.astype(np.int64)) < 0).any()):
-        raise FormatError("scaled symbols: contexts out of order")
+    flags = source.byte()
+    group_of, first_levels = tables.read_borders(source, scales.LEVELS, _MOST_CONTEXTS, "u1")
     best = scales.read_scales(source, flags, shapes)
     scale = tables.scale_for(count)
-    frequencies = tables.frequencies_of(tables.read_tables(source, groups, alphabet), scale)
+    frequencies = tables.frequencies_of(tables.read_tables(source, first_levels.size, alphabet), scale)
     contexts = scales.all_levels(best, shapes)
     scales.regroup(contexts, group_of)
-    first_levels = np.concatenate([np.zeros(1, np.int64), bounds.astype(np.int64)])
     return Grouped(rans.decode(source.blob(), contexts, frequencies, scale), contexts, first_levels)

@@ -17,7 +17,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ...entropy import rans, tables
-from ...errors import FormatError
 from ...wire import Reader, Writer
 from . import scales
 from .scaled import Grouped
@@ -174,8 +173,8 @@ def write_signs(out: Writer, words: Words, model: Scales, shapes: list[Shape], m
     table = tables.levels_of(merged.astype(np.int64))
     out.raw(bytes([model.flags]))
     scales.write_scales(out, model)
-    out.raw(np.array([offset], "<i2").view(np.uint8)).raw(bytes([len(table) - 1]))
-    out.raw(np.searchsorted(group_of, np.arange(1, len(table))).astype("<u2").view(np.uint8))
+    out.raw(np.array([offset], "<i2").view(np.uint8))
+    tables.write_borders(out, group_of, "<u2")
     tables.write_tables(out, table)
     out.blob(rans.encode(signs, tables.grouped(contexts, group_of), tables.frequencies_of(table, _SCALE), _SCALE))
 
@@ -183,11 +182,8 @@ def write_signs(out: Writer, words: Words, model: Scales, shapes: list[Shape], m
 def read_signs(source: Reader, words: Words, shapes: list[Shape], magnitudes: Magnitudes) -> None:
     """OR the signs into `words`: the inverse of `write_signs`. Raises FormatError."""
     model = scales.read_scales(source, source.byte(), shapes)
-    offset, count = int(source.array(1, "<i2")[0]), source.byte() + 1
-    bounds = source.array(count - 1, "<u2").astype(np.int64)
-    if count > _MOST_CONTEXTS or bool((np.diff(bounds) < 0).any()):
-        raise FormatError("signs: impossible contexts")
-    group_of = np.searchsorted(bounds, np.arange(_CLASSES << 6), side="right").astype(np.uint8)
-    frequencies = tables.frequencies_of(tables.read_tables(source, count, 2), _SCALE)
+    offset = int(source.array(1, "<i2")[0])
+    group_of, firsts = tables.read_borders(source, _CLASSES << 6, _MOST_CONTEXTS, "<u2")
+    frequencies = tables.frequencies_of(tables.read_tables(source, firsts.size, 2), _SCALE)
     contexts = magnitudes.contexts(offset, scales.all_levels(model, shapes))
     _apply(rans.decode(source.blob(), tables.grouped(contexts, group_of), frequencies, _SCALE), words)

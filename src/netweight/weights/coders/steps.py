@@ -106,8 +106,8 @@ def write_steps(out: Writer, values: Bytes, prior: Bytes, model: Steps) -> None:
     histograms = np.ascontiguousarray(counts.reshape(-1, rans.SYMBOLS)[:, : model.size])
     group_of, merged, _ = tables.merge_contexts(histograms, model.most_contexts)
     levels = tables.levels_of(merged.astype(np.int64))
-    out.raw(bytes([base, len(levels) - 1]))
-    out.raw(np.searchsorted(group_of, np.arange(1, len(levels))).astype("<u2").view(np.uint8))
+    out.raw(bytes([base]))
+    tables.write_borders(out, group_of, "<u2")
     tables.write_tables(out, levels)
     out.blob(
         rans.encode(values, tables.grouped(contexts, group_of), tables.frequencies_of(levels, model.scale), model.scale)
@@ -116,14 +116,11 @@ def write_steps(out: Writer, values: Bytes, prior: Bytes, model: Steps) -> None:
 
 def read_steps(source: Reader, steps: int, prior: Bytes, model: Steps) -> Bytes:
     """The inverse of `write_steps`: uint8 [steps, blocks]. Raises FormatError."""
-    base, groups = source.byte(), source.byte() + 1
-    if not base or groups > model.most_contexts:
-        raise FormatError("quantised blocks: impossible contexts")
-    bounds = source.array(groups - 1, "<u2").astype(np.int64)
-    if bool((np.diff(bounds) < 0).any()):
-        raise FormatError("quantised blocks: contexts out of order")
-    group_of = np.searchsorted(bounds, np.arange(model.contexts), side="right").astype(np.uint8)
-    frequencies = tables.frequencies_of(tables.read_tables(source, groups, model.size), model.scale)
+    base = source.byte()
+    if not base:
+        raise FormatError("quantised blocks: a mean magnitude of 0")
+    group_of, firsts = tables.read_borders(source, model.contexts, model.most_contexts, "<u2")
+    frequencies = tables.frequencies_of(tables.read_tables(source, firsts.size, model.size), model.scale)
     out, contexts = np.empty((steps, prior.size), np.uint8), np.empty(prior.size, np.uint16)
     decoder = rans.Decoder(source.blob(), out.size, frequencies, model.scale)
     seen, total = np.zeros(prior.size, np.uint8), np.zeros(prior.size, np.uint32)
