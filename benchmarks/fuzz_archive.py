@@ -10,7 +10,6 @@ tell what they read or write out of bounds.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 import time
@@ -18,6 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
+
+import fuzzing
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -140,22 +141,5 @@ def fuzz_by_coverage(seconds: float, seed: int) -> None:
     atheris.Fuzz()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--random", action="store_true", help="random mutations even if atheris is installed")
-    options = parser.parse_args()
-    if not options.random:
-        try:
-            import atheris  # noqa: F401
-        except ImportError:
-            print("atheris isn't installed: random mutations")
-        else:
-            fuzz_by_coverage(options.seconds, options.seed)
-            return
-    print(f"{fuzz_randomly(options.seconds, options.seed)} inputs, no failure")
-
-
 if __name__ == "__main__":
-    main()
+    fuzzing.main(__doc__, fuzz_by_coverage, fuzz_randomly)

@@ -8,12 +8,13 @@ With atheris installed the mutations follow coverage; without it they are random
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from random import Random
+
+import fuzzing
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
@@ -73,22 +74,5 @@ def fuzz_by_coverage(seconds: float, seed: int) -> None:
     atheris.Fuzz()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--random", action="store_true", help="random mutations even if atheris is installed")
-    options = parser.parse_args()
-    if not options.random:
-        try:
-            import atheris  # noqa: F401
-        except ImportError:
-            print("atheris isn't installed: random mutations")
-        else:
-            fuzz_by_coverage(options.seconds, options.seed)
-            return
-    print(f"{fuzz_randomly(options.seconds, options.seed)} inputs, no failure")
-
-
 if __name__ == "__main__":
-    main()
+    fuzzing.main(__doc__, fuzz_by_coverage, fuzz_randomly)
