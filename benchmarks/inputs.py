@@ -71,6 +71,7 @@ class Store:
         """The input `name`, made if it isn't there."""
         path = self.root / name
         if not path.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
             part = path.with_name(path.name + ".part")
             _BY_NAME[name].make(self, part)
             part.rename(path)

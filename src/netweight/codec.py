@@ -24,7 +24,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """What a codec promises of `decode(encode(x))`: kind "lossless", "max_error", "mse" or "none", and its limit."""
+    """What a codec promises of `decode(encode(x))`: kind "lossless", "max_error", "mse", "rel_mse" or "none", and its limit."""
 
     kind: str
     limit: float = 0.0
@@ -37,6 +37,8 @@ class Guarantee:
             return error.max_abs <= self.limit
         if self.kind == "mse":
             return error.mse <= self.limit
+        if self.kind == "rel_mse":
+            return error.rel_mse <= self.limit
         return True
 
 

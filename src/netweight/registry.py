@@ -17,6 +17,7 @@ from .errors import FormatError, NetweightError, NotFoundError, UnsupportedError
 
 ENTRY_POINT_GROUP: Final = "netweight.codecs"
 _GENERAL: Final = "netweight.entropy.general"
+_LOSSY: Final = "netweight.weights.lossy.codes"
 _BUILTIN: Final[dict[str, str]] = {
     "raw": f"{_GENERAL}:Raw",
     "zip": f"{_GENERAL}:Zip",
@@ -29,6 +30,13 @@ _BUILTIN: Final[dict[str, str]] = {
     "netweight.fast": "netweight.weights.lossless:Fast",
     "netweight.balanced": "netweight.weights.lossless:Balanced",
     "netweight.max": "netweight.weights.lossless:Max",
+    "netweight.lossy.rtn": f"{_LOSSY}.rtn:RoundToNearest",
+    "netweight.lossy.uniform": f"{_LOSSY}.uniform:Uniform",
+    "netweight.lossy.kmeans": f"{_LOSSY}.kmeans:KMeans",
+    "netweight.lossy.product": f"{_LOSSY}.product:Product",
+    "netweight.lossy.residual": f"{_LOSSY}.residual:Residual",
+    "netweight.lossy.pruned": f"{_LOSSY}.pruned:Pruned",
+    "netweight.lossy.prior": f"{_LOSSY}.prior:UnderPrior",
 }
 
 

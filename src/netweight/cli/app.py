@@ -17,8 +17,8 @@ OK, FAILED, USAGE, DAMAGED, OUTPUT, PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 141, 130
 
 _VERBS: Final = {
     "weigh": "Weigh a checkpoint under every code we have.",
-    "compress": "Compress a checkpoint losslessly.",
-    "decompress": "Give back the same file, byte for byte.",
+    "compress": "Compress a checkpoint: losslessly, at a stated error, or for a task.",
+    "decompress": "Give back the file: the same byte for byte, or with the weights that were quantised.",
     "inspect": "Show what each tensor takes and how far that is from its bound.",
     "verify": "Decode everything and check every checksum.",
     "demo": "The story in one command, on a small trained network.",

@@ -1,29 +1,62 @@
-"""`netweight compress`."""
+"""`netweight compress`: losslessly, at a stated error, or for a task."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from ..errors import InputError
 from . import console, options
 
 
 @click.command()
 @click.argument("path", metavar="PATH", type=click.Path())
-@options.output("Where to write (default: PATH.nw; - is standard output).")
+@options.output("Where to write (default: PATH.nw; - is standard output, lossless only).")
 @click.option(
     "--effort", type=click.Choice(options.EFFORTS), default="balanced", show_default=True, help="How hard to try."
 )
 @options.base
+@options.lossy
+@click.option("--task", metavar="TASK", help="Quantise for a task: task.py with score(state_dict), or module:function.")
+@click.option(
+    "--max-drop", metavar="DROP",
+    help="With --task: how far its score may drop: 0.5% (of the original score) or 0.005 (in its own units).",
+)  # fmt: skip
 @options.threads
 @options.force
 @options.json
 def command(
-    path: str, output: str | None, effort: str, base: str | None, threads: int | None, force: bool, as_json: bool
-) -> None:
-    """Compress PATH losslessly: a file, a folder, a *.safetensors.index.json with its shards, or - for standard input.
+    path: str, output: str | None, effort: str, base: str | None, task: str | None, max_drop: str | None,
+    threads: int | None, force: bool, as_json: bool, **lossy: Any,
+) -> None:  # fmt: skip
+    """Compress PATH: a file, a folder, a *.safetensors.index.json with its shards, or - for standard input.
 
-    The input is never changed. A file that isn't understood is compressed as plain bytes.
+    Losslessly, byte for byte, unless one of --bits, --rel-mse, --max-error, --size or --task says how much may change.
+    Then float matrices are quantised, `decompress` gives a safetensors file with the changed weights in their dtypes,
+    and the archive tells the error of each. The input is never changed.
     """
+    wanted = options.lossy_of(lossy)
+    common = {"effort": effort, "threads": threads, "force": force}
+    if task is None and max_drop is None and wanted.target is None:
+        wanted.refuse_alone()
+        _lossless(path, output, base, common, as_json)
+        return
+    if path == "-" or output == "-":
+        raise click.UsageError("lossy compression reads and writes files: name them instead of -")
+    if base is not None:
+        raise click.UsageError("--base is for lossless compression: differences to a base aren't quantised")
+    if task is None and max_drop is None:
+        _lossy(path, output, wanted, common, as_json)
+        return
+    if task is None or max_drop is None:
+        raise click.UsageError("--task and --max-drop belong together")
+    if wanted.target is not None:
+        raise click.UsageError("--task seeks the error itself: leave --bits, --rel-mse, --max-error and --size out")
+    _for_task(path, output, task, max_drop, wanted, common, as_json)
+
+
+def _lossless(path: str, output: str | None, base: str | None, common: dict[str, Any], as_json: bool) -> None:
     from ..report import lines
     from ..weights.archive import compress_file
 
@@ -31,12 +64,49 @@ def command(
         output = "-"
     console.spare_terminal(output)
     with console.ProgressShow() as show:
-        receipt = compress_file(
-            path, output, effort=effort, base=base, threads=threads, force=force, progress=show.labelled("compressing")
-        )
+        receipt = compress_file(path, output, base=base, progress=show.labelled("compressing"), **common)
     console.notes(receipt.problems)
     to_stderr = receipt.archive == "-"
     if as_json:
         console.emit_json(receipt.to_dict(), to_stderr=to_stderr)
     else:
         console.result(lines.compressed(receipt), to_stderr=to_stderr)
+
+
+def _lossy(path: str, output: str | None, wanted: options.Lossy, common: dict[str, Any], as_json: bool) -> None:
+    from ..report import lines
+    from ..weights.lossy.compress import compress_lossy, target_notes
+
+    assert wanted.target is not None
+    with console.ProgressShow() as show:
+        receipt = compress_lossy(
+            path, output, wanted.target, notes=target_notes(wanted.target), progress=show.labelled("quantising"),
+            **wanted.keywords, **common,
+        )  # fmt: skip
+    console.notes(receipt.problems)
+    if as_json:
+        console.emit_json(receipt.to_dict())
+    else:
+        console.result(lines.quantised(receipt))
+
+
+def _for_task(
+    path: str, output: str | None, task: str, max_drop: str, wanted: options.Lossy, common: dict[str, Any], as_json: bool
+) -> None:
+    from ..report import lines
+    from ..weights.lossy.task import TaskError
+    from ..weights.lossy.tasked import compress_to_task
+
+    try:
+        receipt = compress_to_task(
+            path, output, task, max_drop, say=console.note, **wanted.keywords, **common,
+            progress=lambda k, most, e: console.note(lines.evaluation(k, most, e)),
+        )  # fmt: skip
+    except TaskError as error:
+        if error.details:
+            click.echo(error.details, err=True)
+        raise InputError(str(error)) from None
+    if as_json:
+        console.emit_json(receipt.to_dict())
+    else:
+        console.result(lines.for_task(path, output, receipt))

@@ -127,6 +127,13 @@ def _slots(frequencies, scale, slots):  # type: ignore[no-untyped-def]
                 at += 1
 
 
+def decoding_tables(frequencies: NDArray[np.uint16], scale: int) -> tuple[NDArray[np.uint8], NDArray[np.uint32]]:
+    """(symbol of each slot, uint8 [contexts << scale]; start << 16 | frequency, uint32 [contexts * 256])."""
+    slots = np.empty((frequencies.size >> 8) << scale, np.uint8)
+    _slots(frequencies, scale, slots)
+    return slots, _table(frequencies)
+
+
 def _table(frequencies: NDArray[np.uint16]) -> NDArray[np.uint32]:
     """Start << 16 | frequency for each context and symbol: one look-up gives both."""
     wide = frequencies.reshape(-1, SYMBOLS).astype(np.uint32)
@@ -184,9 +191,8 @@ class Decoder:
         if source.remaining % 2:
             raise FormatError("rANS stream: odd length")
         self._words = np.frombuffer(source.raw(source.remaining), "<u2")
-        self._slots = np.empty((frequencies.size >> 8) << scale, np.uint8)
-        _slots(frequencies, scale, self._slots)
-        self._table, self._scale, self._used = _table(frequencies), scale, 0
+        self._slots, self._table = decoding_tables(frequencies, scale)
+        self._scale, self._used = scale, 0
 
     def step(self, contexts: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The next symbols (uint8 [n]); `count` of the constructor is the total over all steps."""

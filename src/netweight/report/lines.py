@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 from ..weights.archive import ArchiveReceipt
 from . import numbers
+
+if TYPE_CHECKING:
+    from ..weights.lossy.budget import TaskReceipt
+    from ..weights.lossy.compress import LossyReceipt
+    from ..weights.lossy.search import Evaluation
 
 
 def compressed(receipt: ArchiveReceipt) -> str:
@@ -41,3 +49,32 @@ def _line(subject: str, what: str, facts: list[str], result: str = "") -> str:
 
 def _place(name: str, stdio: str) -> str:
     return stdio if name in ("-", "<stdin>") else numbers.printable(name)
+
+
+def quantised(receipt: LossyReceipt) -> str:
+    """`model.safetensors  90.9 MB -> 9.1 MB  (3.20 bits/weight quantised, relMSE 0.00993, ...)  model.safetensors.nw`."""
+    facts = [
+        f"{numbers.bits(receipt.quantised_bits)} bits a quantised weight",
+        f"relMSE {receipt.rel_mse:.3g} ({_decibels(receipt.rel_mse)})",
+        f"largest error {receipt.max_error:.3g}",
+        f"{numbers.percent(receipt.quantised / receipt.elements)} of the weights quantised",
+        numbers.seconds(receipt.seconds),
+    ]
+    sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
+    return _line(receipt.source, sizes, facts, receipt.archive)
+
+
+def _decibels(rel_mse: float) -> str:
+    return f"{10 * math.log10(rel_mse):.1f} dB" if rel_mse else "exact"
+
+
+def evaluation(number: int, most: int, made: Evaluation) -> str:
+    """`evaluation 3 of at most 12: 105 kB, score 0.82`."""
+    return f"evaluation {number} of at most {most}: {numbers.size(made.bytes)}, score {made.score:.6g}"
+
+
+def for_task(source: str, archive: str | None, receipt: TaskReceipt) -> str:
+    """The bytes, and the score before and after."""
+    how = "stored losslessly" if receipt.t is None else f"{numbers.size(receipt.lossless_bytes)} losslessly"
+    facts = [receipt.summary(), how]
+    return _line(source, f"-> {numbers.size(receipt.bytes)}", facts, archive or f"{source}.nw")

@@ -144,10 +144,24 @@ _TENSOR_COLUMNS: Final = (
 )
 
 
+_LOSS_COLUMNS: Final = (Column("relMSE"), Column("max error"))
+
+
 def tensor_table(tensors: Iterable[Inspected], *, with_files: bool = False) -> Table:
     """One row a tensor, in the order given."""
-    columns = (Column("file", number=False, folds=True), *_TENSOR_COLUMNS) if with_files else _TENSOR_COLUMNS
-    return Table(columns, tuple((words(t.file), *_tensor_row(t)) if with_files else _tensor_row(t) for t in tensors))
+    listed = list(tensors)
+    lossy = any(t.rel_mse is not None for t in listed)
+    columns = (*[Column("file", number=False, folds=True)] * with_files, *_TENSOR_COLUMNS, *_LOSS_COLUMNS * lossy)
+    rows = (
+        (*[words(t.file)] * with_files, *_tensor_row(t), *(_loss_cells(t) if lossy else ())) for t in listed
+    )
+    return Table(columns, tuple(rows))
+
+
+def _loss_cells(t: Inspected) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(numbers.DASH) if value is None else Cell(f"{value:.3g}", value) for value in (t.rel_mse, t.max_error)
+    )
 
 
 def _tensor_row(t: Inspected) -> tuple[Cell, ...]:
@@ -186,4 +200,5 @@ def inspection_table(inspection: Inspection) -> Table:
         (words(rest), EMPTY, EMPTY, EMPTY, Cell(numbers.exact(round(inspection.other_bytes))), EMPTY, EMPTY, EMPTY),
         _total_row("in all", "", inspection.total_bytes, elements, None),
     ]
-    return Table(table.columns, table.rows, tuple((EMPTY, *row) if several else row for row in footer))
+    tail = (EMPTY,) * (len(table.columns) - several - len(_TENSOR_COLUMNS))
+    return Table(table.columns, table.rows, tuple((*[EMPTY] * several, *row, *tail) for row in footer))

@@ -22,6 +22,8 @@ def inspection_text(inspection: Inspection, width: int) -> str:
     text = f"{_inspected_subject(inspection)}\n\n{render(inspection_table(inspection), width)}"
     if any(t.codec.endswith("shared") for t in inspection.tensors):
         text += "\n\nshared: small tensors share a block, whose bytes are split by length."
+    if any(t.rel_mse is not None for t in inspection.tensors):
+        text += "\n\nrelMSE, max error: of the quantised weights; their bound is Shannon's at that error, i.i.d."
     return text
 
 

@@ -30,7 +30,8 @@ _CHUNK_BYTES: Final = 1 << 22
 class Inspected:
     """One tensor. `bytes` is what it takes: a share, where small tensors are coded together.
 
-    `bound_bits` is None where it wasn't measured or has no meaning (a tensor stored as a copy of another).
+    `bound_bits` is None where it wasn't measured or has no meaning (a tensor stored as a copy of another). Of a quantised
+    tensor it is Shannon's lower bound at its error; `rel_mse` and `max_error` are None for one that wasn't quantised.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Inspected:
     original_bytes: int
     bytes: float
     bound_bits: float | None = None
+    rel_mse: float | None = None
+    max_error: float | None = None
 
     @property
     def bits_per_weight(self) -> float | None:
@@ -135,11 +138,15 @@ def inspected(tensor: TensorInfo, bounds: Bounds) -> Inspected:
     copied = tensor.codec.startswith("same as ")
     name = tensor.name.removeprefix(f"{tensor.file}:")
     bound = None if copied else bounds.get((tensor.file, name))
+    loss = tensor.loss
+    if loss is not None:  # known from the index
+        bound = loss.bound * tensor.elements
     own = byte_count(tensor.dtype, tensor.shape)
     # A part of a larger storage takes its part of the storage's bytes.
     share = own / tensor.original_bytes if tensor.original_bytes else 0.0
     return Inspected(
-        name, tensor.file, tensor.dtype, tensor.shape, tensor.elements, tensor.codec, own, share * tensor.bytes, bound
+        name, tensor.file, tensor.dtype, tensor.shape, tensor.elements, tensor.codec, own, share * tensor.bytes, bound,
+        None if loss is None else loss.rel_mse, None if loss is None else loss.max_error,
     )
 
 
@@ -148,7 +155,8 @@ def archive_bounds(archive: Archive, progress: Progress | None = None) -> Bounds
     infos, done = archive.tensors(), 0
     total, bounds = sum(t.original_bytes for t in infos), {}
     for info in infos:
-        bounds[info.file, info.name.removeprefix(f"{info.file}:")] = order0(_decoded(archive, info), info.dtype)[0]
+        if info.loss is None:
+            bounds[info.file, info.name.removeprefix(f"{info.file}:")] = order0(_decoded(archive, info), info.dtype)[0]
         done += info.original_bytes
         if progress:
             progress(done, total)

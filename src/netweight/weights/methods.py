@@ -1,4 +1,4 @@
-"""Lossless coding of one block: the methods, their numbers on the wire, and which of them an effort tries.
+"""Coding of one block: the methods, their numbers on the wire, and which of them an effort tries.
 
     payload := method number (1 byte) | body
 
@@ -23,7 +23,7 @@ from ..spec import Spec, dtype
 
 Bytes = NDArray[np.uint8]
 
-STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA = range(9)
+STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS = range(10)
 _MODULES: Final = {
     CONSTANT: "constant",
     GENERAL: "general",
@@ -31,8 +31,9 @@ _MODULES: Final = {
     BALANCED: "balanced",
     MIXED: "mixed",
     PALETTE: "palette",
+    TRELLIS: "trellis_block",
 }
-NAMES: Final = ("stored", "constant", "general", "fast", "balanced", "max", "palette", "blocks", "delta")
+NAMES: Final = ("stored", "constant", "general", "fast", "balanced", "max", "palette", "blocks", "delta", "trellis")
 
 
 MAX_BLOCK_BYTES: Final = 128 << 20

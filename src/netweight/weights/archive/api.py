@@ -28,7 +28,7 @@ from .plan import element_total, make_plan
 from .pool import thread_count
 from .reader import Archive
 from .whole import decode_files
-from .writer import Sink, write_archive
+from .writer import LosslessEncoder, Sink, write_archive
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int, int], None]
@@ -150,7 +150,8 @@ def compress_file(
         plan = make_plan(inputs, chosen, opened)
         digest = hashlib.sha256() if target is None else None
         with _file_target(target, force, inputs.mode) as descriptor:
-            size = write_archive(plan, inputs, opened, chosen, workers, _sink(descriptor, digest), progress)
+            encoder = LosslessEncoder(plan, inputs, opened, chosen)
+            size = write_archive(plan, inputs, encoder, workers, descriptor_sink(descriptor, digest), progress)
         index = plan.index
         return ArchiveReceipt(
             source=inputs.name,
@@ -171,7 +172,8 @@ def _file_target(target: Path | None, force: bool, mode: int) -> AbstractContext
     return outputs.stdout_file() if target is None else outputs.new_file(target, force, mode)
 
 
-def _sink(descriptor: int, digest: Any) -> Sink:
+def descriptor_sink(descriptor: int, digest: Any = None) -> Sink:
+    """Writes one after the other; `digest` (a hashlib object) sees everything."""
     position = 0
 
     def sink(data: bytes | NDArray[np.uint8]) -> None:

@@ -1,6 +1,6 @@
 r"""The file around payloads and index.
 
-    archive := "\x89NWA" version(1) | payloads, end to end | index | random | trailer
+    archive := "\x89NWA" version(1: 1, or 2 for weights that were altered) | payloads, end to end | index | random | trailer
     index   := index_wire's compressible part in Brotli; as it is, with equal lengths, where that isn't shorter or is
                too short to be believed
     random  := digests and checksums, as they are
@@ -26,8 +26,9 @@ from .index import Index
 from .index_wire import decode_index, encode_index, entry_count
 
 MAGIC: Final = b"\x89NWA"
-VERSION: Final = 1
-HEADER: Final = MAGIC + bytes([VERSION])
+VERSIONS: Final = (1, 2)
+HEADER: Final = MAGIC + bytes([1])
+"""The first bytes of a lossless archive; others differ in the version alone."""
 _END: Final = b"NWA\n"
 _TRAILER: Final = struct.Struct("<IIIQ4s")
 _MAX_INDEX: Final = 1 << 30
@@ -38,8 +39,13 @@ _FREE_ENTRIES: Final = 1 << 17
 _ENTRIES_PER_BYTE: Final = 8
 
 
-def _checksum(index: bytes, random: bytes, lengths: bytes) -> int:
-    return int(xxhash.xxh3_64_intdigest(HEADER + index + random + lengths))
+def header(version: int) -> bytes:
+    """The first bytes of an archive."""
+    return MAGIC + bytes([version])
+
+
+def _checksum(index: bytes, random: bytes, lengths: bytes, version: int = 1) -> int:
+    return int(xxhash.xxh3_64_intdigest(header(version) + index + random + lengths))
 
 
 def pack_tail(index: Index) -> bytes:
@@ -52,7 +58,7 @@ def pack_tail(index: Index) -> bytes:
     if len(packed) >= len(raw) or not believable:
         packed = raw
     lengths = struct.pack("<III", len(raw), len(packed), len(random))
-    checksum = _checksum(packed, random, lengths)
+    checksum = _checksum(packed, random, lengths, index.version)
     return packed + random + lengths + struct.pack("<Q", checksum) + _END
 
 
@@ -82,8 +88,8 @@ def read_index(source: Source) -> Index:
     if source.size < least:
         raise TruncatedError(f"{name}: ends inside its header")
     version = int(source.read(len(MAGIC), 1)[0])
-    if version != VERSION:
-        raise VersionError(f"{name}: archive version {version}, this build reads {VERSION}; update netweight")
+    if version not in VERSIONS:
+        raise VersionError(f"{name}: archive version {version}, this build reads {VERSIONS[-1]}; update netweight")
     trailer = source.read(source.size - _TRAILER.size, _TRAILER.size).tobytes()
     raw_length, length, random_length, checksum, end = _TRAILER.unpack(trailer)
     if end != _END:
@@ -93,13 +99,13 @@ def read_index(source: Source) -> Index:
         raise FormatError(f"{name}: announces an index longer than the file")
     packed = source.read(start, length).tobytes()
     random = source.read(start + length, random_length).tobytes()
-    if _checksum(packed, random, trailer[:12]) != checksum:
+    if _checksum(packed, random, trailer[:12], version) != checksum:
         raise ChecksumError(f"{name}: its index was altered (checksum differs)")
     if raw_length > _most_bytes(length):
         raise BombError(f"{name}: announces an index of {raw_length} bytes from {length}")
     try:
         raw = packed if length == raw_length else Brotli(level=11).decode(packed, Spec.raw(raw_length)).tobytes()
-        index = decode_index(raw, random, len(HEADER), _most_entries(length))
+        index = decode_index(raw, random, len(HEADER), _most_entries(length), version)
     except FormatError as error:
         raise type(error)(f"{name}: {error}") from None
     payloads = sum(b.length for b in index.blocks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ...spec import Spec, element_count
 from ..regions.model import View
@@ -93,15 +93,38 @@ class BaseFile:
     sha256: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a lossy code changed in a tensor: ||x - y||^2 / ||x||^2 and the largest |x - y|, both rounded up a little.
+
+    `bound` is an estimate of the fewest bits a weight at that error if the weights were drawn independently (Shannon's
+    lower bound, estimated by the encoder, who had the weights).
+    """
+
+    rel_mse: float
+    max_error: float
+    bound: float
+
+
 @dataclass
 class Index:
-    """All of it. `directory` tells whether decompressing makes a folder or one file."""
+    """All of it. `directory` tells whether decompressing makes a folder or one file.
+
+    `notes` (JSON-able) and `losses`, by segment, tell how the weights differ from those that were given; an archive that has
+    notes is of version 2.
+    """
 
     directory: bool = False
     files: list[FileEntry] = field(default_factory=list)
     segments: list[Segment] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     bases: list[BaseFile] = field(default_factory=list)
+    notes: dict[str, Any] | None = None
+    losses: dict[int, Loss] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int:
+        return 1 if self.notes is None else 2
 
 
 def group_spec(segments: list[Segment], pieces: tuple[Piece, ...]) -> Spec:

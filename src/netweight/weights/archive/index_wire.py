@@ -1,6 +1,9 @@
 """The index as bytes, and back; `docs/format.md` has the grammar.
 
-    index := directory | files | segments | blocks | bases
+    index := directory | files | segments | blocks | bases        version 1
+           | notes, losses (lossy_wire.py)                        version 2
+
+In version 2 a safetensors header that follows from the file's regions is a segment of kind 3 without bytes.
 
 Everything is a column of varints or texts, so that equal things stand together and compress.
 """
@@ -13,6 +16,7 @@ from ...errors import FormatError
 from ...spec import byte_count, name_of, number_of
 from ...wire import Reader, Writer
 from ..regions.model import View
+from . import lossy_wire
 from .check import Budget, check_index
 from .index import (
     BASE_DELTA,
@@ -47,8 +51,9 @@ def _write_shapes(out: Writer, shapes: list[tuple[int, ...]]) -> None:
         out.varints(shape)
 
 
-def _write_segments(out: Writer, segments: list[Segment]) -> None:
-    out.varint(len(segments)).varints(s.kind | s.how << 2 for s in segments)
+def _write_segments(out: Writer, segments: list[Segment], derived: set[int]) -> None:
+    kinds = [lossy_wire.DERIVED if k in derived else s.kind for k, s in enumerate(segments)]
+    out.varint(len(segments)).varints(kind | s.how << 2 for kind, s in zip(kinds, segments, strict=True))
     regions = [s for s in segments if s.kind == REGION]
     out.varints(number_of(s.dtype) for s in regions)
     _write_shapes(out, [s.shape for s in regions])
@@ -56,7 +61,7 @@ def _write_segments(out: Writer, segments: list[Segment]) -> None:
     out.varints(s.copy_of for s in segments if s.how == COPY)
     based = [s for s in segments if s.how in (BASE_EQUAL, BASE_DELTA)]
     out.varints(s.base_file for s in based).varints(s.base_offset for s in based)
-    out.raw(b"".join(s.inline for s in segments if s.kind == INLINE))
+    out.raw(b"".join(s.inline for k, s in enumerate(segments) if s.kind == INLINE and k not in derived))
     _write_names(out, [s.name for s in regions])
 
 
@@ -88,7 +93,7 @@ def encode_index(index: Index) -> tuple[bytes, bytes]:
     out, random = Writer(), Writer()
     out.varint(int(index.directory))
     _write_files(out, index.files)
-    _write_segments(out, index.segments)
+    _write_segments(out, index.segments, lossy_wire.derived(index) if index.version > 1 else set())
     _write_blocks(out, index.blocks, index.segments)
     out.varint(len(index.bases))
     for b in index.bases:
@@ -98,6 +103,8 @@ def encode_index(index: Index) -> tuple[bytes, bytes]:
         random.raw(f.digest)
     for block in index.blocks:
         random.raw(block.checksum)
+    if index.version > 1:
+        lossy_wire.write(out, index)
     return out.bytes(), random.bytes()
 
 
@@ -122,9 +129,12 @@ def _take(values: Iterable[int]) -> Callable[[], int]:
     return lambda: next(iterator)
 
 
-def _read_segments(source: Reader, budget: Budget) -> list[Segment]:
+def _read_segments(source: Reader, budget: Budget, version: int) -> tuple[list[Segment], set[int]]:
+    """The segments, and which of them are headers that are yet to be derived."""
     flags = source.varints(budget.take(source.varint(limit=source.remaining)), limit=15)
     kinds, hows = [f & 3 for f in flags], [f >> 2 for f in flags]
+    derived = {k for k, kind in enumerate(kinds) if kind == lossy_wire.DERIVED} if version > 1 else set()
+    kinds = [INLINE if k in derived else kind for k, kind in enumerate(kinds)]
     if any(k > REGION for k in kinds) or any(k == INLINE and h != OWN for k, h in zip(kinds, hows, strict=True)):
         raise FormatError("archive index: unknown kind of segment")
     regions = kinds.count(REGION)
@@ -134,13 +144,17 @@ def _read_segments(source: Reader, budget: Budget) -> list[Segment]:
     copies = source.varints(hows.count(COPY), limit=len(kinds))
     based = sum(h in (BASE_EQUAL, BASE_DELTA) for h in hows)
     base_files, base_offsets = source.varints(based), source.varints(based)
-    inline_sizes = [n for n, k in zip(sizes, (k for k in kinds if k != REGION), strict=True) if k == INLINE]
-    inlines = iter([bytes(source.raw(n)) for n in inline_sizes])
+    other = [k for k, kind in enumerate(kinds) if kind != REGION]
+    inlines = {
+        k: bytes(source.raw(n))
+        for k, n in zip(other, sizes, strict=True)
+        if kinds[k] == INLINE and k not in derived
+    }
     names = iter(_read_names(source, regions))
     size, copy, base_file, base_offset = _take(sizes), _take(copies), _take(base_files), _take(base_offsets)
     typed = iter(zip(dtypes, shapes, strict=True))
     segments: list[Segment] = []
-    for kind, how in zip(kinds, hows, strict=True):
+    for number, (kind, how) in enumerate(zip(kinds, hows, strict=True)):
         has_base = how in (BASE_EQUAL, BASE_DELTA)
         dtype, shape = next(typed) if kind == REGION else ("U8", ())
         segments.append(
@@ -150,14 +164,14 @@ def _read_segments(source: Reader, budget: Budget) -> list[Segment]:
                 name=next(names) if kind == REGION else "",
                 dtype=dtype,
                 shape=shape,
-                inline=next(inlines) if kind == INLINE else b"",
+                inline=inlines.get(number, b""),
                 how=how,
                 copy_of=copy() if how == COPY else 0,
                 base_file=base_file() if has_base else 0,
                 base_offset=base_offset() if has_base else 0,
             )
         )
-    return segments
+    return segments, derived
 
 
 def _read_files(source: Reader, budget: Budget) -> list[FileEntry]:
@@ -213,7 +227,9 @@ def entry_count(index: Index) -> int:
     return inside + len(index.files) + len(index.segments) + len(index.blocks) + len(index.bases)
 
 
-def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_offset: int, entries: int) -> Index:
+def decode_index(
+    data: bytes | memoryview, random: bytes | memoryview, first_offset: int, entries: int, version: int = 1
+) -> Index:
     """The inverse of `encode_index`; blocks lie end to end from `first_offset`, and there are at most `entries` things.
 
     Raises FormatError; BombError for more entries.
@@ -222,7 +238,8 @@ def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_off
     source, hashes = Reader(data, "archive index"), Reader(random, "archive checksums")
     directory = bool(source.varint(limit=1))
     files = _read_files(source, budget)
-    segments = _read_segments(source, budget)
+    segments, derived = _read_segments(source, budget, version)
+    lossy_wire.derive(files, segments, derived)
     count = budget.take(source.varint(limit=source.remaining))
     lengths = source.varints(count)
     counts = source.varints(count, limit=source.remaining)
@@ -230,6 +247,7 @@ def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_off
     pieces = _read_pieces(source, counts, segments)
     base_count = budget.take(source.varint(limit=source.remaining))
     bases = [BaseFile(source.text(), source.varint(), b"") for _ in range(base_count)]
+    notes, losses = lossy_wire.read(source, segments) if version > 1 else (None, {})
     source.end()
     bases = [BaseFile(b.path, b.size, bytes(hashes.raw(32))) for b in bases]
     files = [
@@ -241,6 +259,6 @@ def decode_index(data: bytes | memoryview, random: bytes | memoryview, first_off
         blocks.append(Block(offset, length, bytes(hashes.raw(CHECKSUM_BYTES)), parts))
         offset += length
     hashes.end()
-    index = Index(directory, files, segments, blocks, bases)
+    index = Index(directory, files, segments, blocks, bases, notes, losses)
     check_index(index)
     return index

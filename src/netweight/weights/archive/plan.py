@@ -47,7 +47,11 @@ class Plan:
     groups: list[tuple[Piece, ...]]
 
 
-def make_plan(inputs: Inputs, effort: Effort, base: Base | None) -> Plan:
+Kind = Callable[[Segment], Hashable]
+"""Small tensors share a block where this is the same for them."""
+
+
+def make_plan(inputs: Inputs, effort: Effort, base: Base | None, kind: Kind = lambda _: None) -> Plan:
     """Look at the inputs (headers; tensors only to compare them) and decide what is coded, and how it is cut."""
     index = Index(directory=inputs.directory)
     places: list[Place] = []
@@ -67,7 +71,7 @@ def make_plan(inputs: Inputs, effort: Effort, base: Base | None) -> Plan:
     if base is not None:
         _match_base(index, places, inputs, base)
     _mark_copies(index, places, inputs)
-    return Plan(index, places, list(_groups(index.segments, effort)))
+    return Plan(index, places, list(_groups(index.segments, effort, kind)))
 
 
 def _entry(file: InputFile, layout: Layout, start: int, inline: int) -> tuple[list[tuple[int, Segment]], FileEntry]:
@@ -166,10 +170,10 @@ def _grouped(members: list[int], key: Callable[[int], Hashable]) -> Iterable[lis
     return groups.values()
 
 
-def _groups(segments: list[Segment], effort: Effort) -> Iterator[tuple[Piece, ...]]:
+def _groups(segments: list[Segment], effort: Effort, kind: Kind) -> Iterator[tuple[Piece, ...]]:
     """Blocks: large tensors are cut by rows; small ones of one dtype share a block, in file order."""
-    pending: dict[tuple[str, bool], list[Piece]] = defaultdict(list)
-    filled: dict[tuple[str, bool], int] = defaultdict(int)
+    pending: dict[Hashable, list[Piece]] = defaultdict(list)
+    filled: dict[Hashable, int] = defaultdict(int)
     for k, segment in enumerate(segments):
         if not segment.has_blocks:
             continue
@@ -178,7 +182,7 @@ def _groups(segments: list[Segment], effort: Effort) -> Iterator[tuple[Piece, ..
         if segment.kind == GAP or count >= SMALL_ELEMENTS:
             yield from _cut(k, spec, effort)
             continue
-        key = (segment.dtype, segment.how == BASE_DELTA)
+        key = (segment.dtype, segment.how == BASE_DELTA, kind(segment))
         pending[key].append(Piece(k, 0, segment.nbytes))
         filled[key] += count
         if filled[key] >= effort.block_elements:

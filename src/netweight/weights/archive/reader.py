@@ -22,7 +22,7 @@ from ...spec import DTYPES, Spec, byte_count, element_count
 from ..methods import decode_block, method_name
 from .base import Base
 from .container import read_index
-from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Piece, group_spec
+from .index import BASE_DELTA, BASE_EQUAL, COPY, INLINE, REGION, Block, FileEntry, Index, Loss, Piece, group_spec
 
 Progress = Callable[[int, int], None]
 Put = Callable[[int, int, NDArray[np.uint8]], None]
@@ -41,6 +41,7 @@ class TensorInfo:
     """One tensor of an archive. `bytes` is its share of its blocks' payloads, by original length.
 
     `codec` ends in "shared" where other (small) tensors are in the same block: only the block's bytes are measured then.
+    `loss` tells how a quantised tensor differs from what was compressed.
     """
 
     name: str
@@ -50,6 +51,7 @@ class TensorInfo:
     codec: str
     original_bytes: int
     bytes: float
+    loss: Loss | None = None
 
     @property
     def elements(self) -> int:
@@ -337,4 +339,5 @@ class Archive:
             methods.append(method_name(self.source.read(block.offset, min(1, block.length)).tobytes()))
             shared |= len(block.pieces) > 1
         codec = "+".join(dict.fromkeys(methods)) + " shared" * shared
-        return TensorInfo(name, path, tensor.dtype, tensor.shape, codec, segment.nbytes, share)
+        loss = self.index.losses.get(tensor.segment)
+        return TensorInfo(name, path, tensor.dtype, tensor.shape, codec, segment.nbytes, share, loss)

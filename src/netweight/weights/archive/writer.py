@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...frame import checksum
 from ..methods import Effort, encode_parts
 from .base import Base
-from .container import HEADER, pack_tail
+from .container import header, pack_tail
 from .digests import Digests, piece_hash, range_hashes
 from .index import BASE_DELTA, BASE_EQUAL, Block, Piece, group_spec
 from .inputs import Inputs
@@ -24,19 +24,25 @@ Sink = Callable[[bytes | NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class _Coded:
+class Coded:
+    """One block: its payload in parts, the hash of each piece that it decodes to, and the pieces."""
+
     payload: tuple[bytes, bytes | NDArray[np.uint8]]
     hashes: tuple[bytes, ...]
     pieces: tuple[Piece, ...]
 
 
-class _Encoder:
-    """Reads a group of pieces, hashes them and codes them; safe on several threads."""
+Encoder = Callable[[tuple[Piece, ...]], Coded]
+"""Codes the pieces of a block; safe on several threads."""
+
+
+class LosslessEncoder:
+    """Reads a group of pieces, hashes them and codes them."""
 
     def __init__(self, plan: Plan, inputs: Inputs, base: Base | None, effort: Effort) -> None:
         self._plan, self._inputs, self._base, self._effort = plan, inputs, base, effort
 
-    def _read(self, piece: Piece) -> NDArray[np.uint8]:
+    def read(self, piece: Piece) -> NDArray[np.uint8]:
         place = self._plan.places[piece.segment]
         return self._inputs.files[place.file].source.read(place.offset + piece.start, piece.nbytes)
 
@@ -45,25 +51,29 @@ class _Encoder:
         segment = self._plan.index.segments[piece.segment]
         return self._base.source(segment.base_file).read(segment.base_offset + piece.start, piece.nbytes)
 
-    def __call__(self, pieces: tuple[Piece, ...]) -> _Coded:
+    def __call__(self, pieces: tuple[Piece, ...]) -> Coded:
         segments = self._plan.index.segments
-        parts = [self._read(p) for p in pieces]
+        parts = [self.read(p) for p in pieces]
         data = parts[0] if len(parts) == 1 else np.concatenate(parts)
         reference = None
         if segments[pieces[0].segment].how == BASE_DELTA:
             reference = np.concatenate([self._read_base(p) for p in pieces])
         payload = encode_parts(data, group_spec(segments, pieces), self._effort, reference)
-        return _Coded(payload, tuple(piece_hash(p) for p in parts), pieces)
+        return Coded(payload, tuple(piece_hash(p) for p in parts), pieces)
 
 
 def write_archive(
-    plan: Plan, inputs: Inputs, base: Base | None, effort: Effort, threads: int, sink: Sink, progress: Progress | None
+    plan: Plan, inputs: Inputs, encoder: Encoder, threads: int, sink: Sink, progress: Progress | None
 ) -> int:
-    """Send the archive to `sink` in order; the number of bytes sent. The bytes don't depend on `threads`."""
+    """Send the archive to `sink` in order; the number of bytes sent. The bytes don't depend on `threads`.
+
+    Blocks, digests and what the encoder sets are added to the plan's index.
+    """
     index, digests = plan.index, Digests(plan.index)
-    sink(HEADER)
-    offset, done, total = len(HEADER), 0, inputs.size
-    with closing(ordered_map(_Encoder(plan, inputs, base, effort), plan.groups, threads)) as results:
+    start = header(index.version)
+    sink(start)
+    offset, done, total = len(start), 0, inputs.size
+    with closing(ordered_map(encoder, plan.groups, threads)) as results:
         for coded in results:
             length = sum(map(len, coded.payload))
             index.blocks.append(Block(offset, length, checksum(*coded.payload), coded.pieces))

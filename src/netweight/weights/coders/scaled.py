@@ -20,7 +20,7 @@ from .scales import Estimator, Scales, Shape
 
 Bytes = NDArray[np.uint8]
 
-_MOST_CONTEXTS: Final = 24
+MOST_CONTEXTS: Final = 24
 _SAMPLE: Final = 1 << 16
 _LEAST_SCALED: Final = 1024  # under this many symbols scales can't pay
 _LEAST_ROWS: Final = 4
@@ -53,23 +53,28 @@ def _price(candidate: Scales, symbols: Bytes, shapes: list[Shape], alphabet: int
     """Bits of the symbols and of what the candidate sends, from a sample."""
     levels = scales.levels_of(candidate, shapes, max(1, symbols.size // _SAMPLE))
     histograms = scales.count_levels(symbols, levels, shapes, alphabet)
-    return tables.merge_contexts(histograms, _MOST_CONTEXTS)[2] + scales.sent_bits(candidate)
+    return tables.merge_contexts(histograms, MOST_CONTEXTS)[2] + scales.sent_bits(candidate)
 
 
-def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np.float64], spec: Spec) -> Grouped:
-    """`symbols` (uint8 [n] below `alphabet`) of the tensors of `spec`, in the contexts that make them shortest.
+def choose_scales(symbols: Bytes, alphabet: int, energy: NDArray[np.float64], shapes: list[Shape]) -> Scales:
+    """The scales in whose contexts `symbols` (uint8 [n] below `alphabet`) are shortest.
 
     `energy` (float64 [256]) is how large each symbol's numbers are, squared.
     """
+    if symbols.size < _LEAST_SCALED:
+        return scales.NONE
+    estimator = Estimator(symbols, energy, shapes)
+    return min(_candidates(estimator, shapes), key=lambda c: _price(c, symbols, shapes, alphabet))
+
+
+def write_symbols(out: Writer, symbols: Bytes, alphabet: int, energy: NDArray[np.float64], spec: Spec) -> Grouped:
+    """`symbols` of the tensors of `spec`, in the contexts that make them shortest; arguments as for `choose_scales`."""
     shapes = scales.shapes_of(spec)
-    best = scales.NONE
-    if symbols.size >= _LEAST_SCALED:
-        estimator = Estimator(symbols, energy, shapes)
-        best = min(_candidates(estimator, shapes), key=lambda c: _price(c, symbols, shapes, alphabet))
+    best = choose_scales(symbols, alphabet, energy, shapes)
     contexts = scales.all_levels(best, shapes)
     histograms = np.zeros((scales.LEVELS, rans.SYMBOLS), np.uint32)
     tables.count_pairs(contexts, symbols, histograms.reshape(-1))
-    group_of, merged, _ = tables.merge_contexts(np.ascontiguousarray(histograms[:, :alphabet]), _MOST_CONTEXTS)
+    group_of, merged, _ = tables.merge_contexts(np.ascontiguousarray(histograms[:, :alphabet]), MOST_CONTEXTS)
     scales.regroup(contexts, group_of)
     table, scale = tables.levels_of(merged.astype(np.int64)), tables.scale_for(symbols.size)
     out.raw(bytes([best.flags]))
@@ -84,7 +89,7 @@ def read_symbols(source: Reader, count: int, alphabet: int, spec: Spec) -> Group
     """The inverse of `write_symbols`. Raises FormatError."""
     shapes = scales.shapes_of(spec)
     flags = source.byte()
-    group_of, first_levels = tables.read_borders(source, scales.LEVELS, _MOST_CONTEXTS, "u1")
+    group_of, first_levels = tables.read_borders(source, scales.LEVELS, MOST_CONTEXTS, "u1")
     best = scales.read_scales(source, flags, shapes)
     scale = tables.scale_for(count)
     frequencies = tables.frequencies_of(tables.read_tables(source, first_levels.size, alphabet), scale)

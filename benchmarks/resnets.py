@@ -1,0 +1,267 @@
+"""How many bytes a ResNet's accuracy takes: every lossy coder, real bytes, accuracy of the weights decoded from them.
+
+    python benchmarks/resnets.py --weights DIR --cifar cifar10_jpeg_q75.npz [--networks resnet20 ...] [--codes ...]
+        [--out benchmarks/results] [--plot PLOT.png]
+
+Coders are those of lossy_peers.py and round to nearest with a scale for each output channel. They code the tensors of
+two axes or more; all others stay FP32, and their bytes are counted in full for everyone. From fine settings to coarse
+ones, until the accuracy has dropped by more than 10 %. Rows of a network and a code that are run again replace the old ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cifar
+import numpy as np
+from lossy_parts import LossyPeer, Matrices, Part, Setting, pack, unpack
+from lossy_peers import LOSSY_PEERS, Netweight, NNCodec
+from lossy_simple import RoundToNearest
+from numpy.typing import NDArray
+
+NETWORKS = ("resnet20", "resnet32", "resnet44")
+BUDGETS = (0.005, 0.01, 0.02)
+_WORTH = (10**-3.3, 10**-0.8)  # relative errors that are looked at
+_LOST = 0.1  # share of the accuracy; after two settings that are worse the code is done
+
+
+class PerChannel(RoundToNearest):
+    """Symmetric integers, one scale for each output channel: the usual int8 and int4."""
+
+    name = "integers per channel"
+
+    def settings(self, _matrices: Matrices) -> list[Setting]:
+        return [Setting(f"int{bits}", bits) for bits in (3, 4, 5, 6, 7, 8)]
+
+    def encode(self, matrices: Matrices, setting: Setting) -> bytes:
+        bits: int = setting.value
+        parts = [Part(k, m.shape, self._one(m, bits, m[0].size)) for k, m in matrices.items()]
+        return pack([Part("", (bits,), b""), *parts])
+
+    def decode(self, blob: bytes) -> Matrices:
+        (_, (bits,), _), *parts = unpack(blob)
+        return {p.name: self._back(p, bits, int(np.prod(p.shape[1:]))) for p in parts}
+
+
+class FineNNCodec(NNCodec):
+    """NNCodec RDO at several weights of the rate, which fill the gaps between its whole-numbered steps."""
+
+    def __init__(self) -> None:
+        super().__init__("NNCodec RDO", 0.8)
+
+    def settings(self, matrices: Matrices) -> list[Setting]:
+        scales = (1.0, 0.8, 0.6)
+        return [
+            Setting(f"{s.label}, {scale}", (s.value, scale)) for s in super().settings(matrices) for scale in scales
+        ]
+
+    def encode(self, matrices: Matrices, setting: Setting) -> bytes:
+        qp, scale = setting.value
+        return NNCodec(self.name, scale).encode(matrices, Setting(setting.label, qp))
+
+
+class FineNetweight(Netweight):
+    """This package at settings as close as NNCodec's."""
+
+    def settings(self, _matrices: Matrices) -> list[Setting]:
+        return [self.at(10 ** (quarter / 40)) for quarter in range(-32, -133, -2)]
+
+
+CODES = {**LOSSY_PEERS, "channel": PerChannel, "nncodec-rdo": FineNNCodec, "netweight": FineNetweight}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One setting: `bytes` is the length of what was decoded and scored, and of the other tensors as FP32."""
+
+    network: str
+    code: str
+    setting: str
+    bytes: int
+    coded_bytes: int
+    weights: int
+    rel_mse: float
+    accuracy: float
+    images: int
+
+    @property
+    def bits(self) -> float:
+        """Bits a coded weight."""
+        return 8 * self.coded_bytes / self.weights
+
+
+class Scorer:
+    """The accuracy of a network on the test images, with some of its tensors replaced."""
+
+    def __init__(self, network: Path, pixels: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
+        from safetensors.numpy import load_file
+
+        self.state = load_file(network)
+        self.matrices = {k: v for k, v in self.state.items() if v.ndim >= 2}
+        self.others = sum(v.nbytes for k, v in self.state.items() if k not in self.matrices)
+        self.inputs, self.labels = cifar.batches(pixels), labels
+        self.weights = sum(m.size for m in self.matrices.values())
+        self.energy = sum(float(np.square(m, dtype=np.float64).sum()) for m in self.matrices.values())
+
+    def rel_mse(self, decoded: Matrices) -> float:
+        """Raises ValueError if other tensors came back."""
+        if {k: v.shape for k, v in decoded.items()} != {k: v.shape for k, v in self.matrices.items()}:
+            raise ValueError("other tensors came back")
+        pairs = ((decoded[k], m) for k, m in self.matrices.items())
+        return sum(float(np.square(d - m, dtype=np.float64).sum()) for d, m in pairs) / self.energy
+
+    def accuracy(self, decoded: Matrices) -> float:
+        return cifar.accuracy({**self.state, **decoded}, self.inputs, self.labels)
+
+
+def points(name: str, peer: LossyPeer, scorer: Scorer) -> Iterator[Point]:
+    """Settings from fine to coarse, as far as the accuracy bears it."""
+    original, lost = scorer.accuracy({}), 0
+    for setting in reversed(peer.settings(scorer.matrices)):
+        blob = peer.encode({k: m.copy() for k, m in scorer.matrices.items()}, setting)
+        decoded = peer.decode(blob)
+        error = scorer.rel_mse(decoded)
+        if not _WORTH[0] <= error <= _WORTH[1] and not (error < _WORTH[0] and setting.label.startswith("int")):
+            continue
+        point = Point(
+            network=name,
+            code=peer.name,
+            setting=setting.label,
+            bytes=len(blob) + scorer.others,
+            coded_bytes=len(blob),
+            weights=scorer.weights,
+            rel_mse=error,
+            accuracy=scorer.accuracy(decoded),
+            images=len(scorer.labels),
+        )
+        yield point
+        lost = lost + 1 if point.accuracy < (1 - _LOST) * original else 0
+        if lost == 2:
+            return
+
+
+def merged(old: list[Point], new: list[Point]) -> list[Point]:
+    """All points; those of a network and a code that were measured again are the new ones alone."""
+    again = {(p.network, p.code) for p in new}
+    kept = [p for p in old if (p.network, p.code) not in again]
+    return sorted([*kept, *new], key=lambda p: (NETWORKS.index(p.network), p.code, -p.bytes))
+
+
+def smallest(found: list[Point], floor: float) -> Point | None:
+    """The point of fewest bytes whose own accuracy is at least `floor`."""
+    return min((p for p in found if p.accuracy >= floor - 1e-12), key=lambda p: p.bytes, default=None)
+
+
+_ABOUT = """\
+CIFAR-10 as JPEG, {images} test images; accuracy of the weights that were decoded from the bytes counted. Tensors of two
+axes or more are coded; the others (batch norms, biases) stay FP32 and count in full for every code, and so do names,
+shapes and scales. A cell is the smallest measured setting whose accuracy is at least the original's less the
+drop, as a share of the original; settings are a few per cent of bytes apart and the standard error of an accuracy is
+0.4 points (far less for a difference between two settings of one network), so differences below some per cent mean nothing.
+"""
+
+
+def markdown(originals: dict[str, dict[str, Any]], found: list[Point]) -> str:
+    """Bytes at each allowed drop, then every point."""
+    images = max(p.images for p in found)
+    out = ["# Accuracy against bytes: ResNets on CIFAR-10", _ABOUT.format(images=images).strip()]
+    for network in dict.fromkeys(p.network for p in found):
+        here, original = [p for p in found if p.network == network], originals[network]
+        floors = [original["accuracy"] * (1 - budget) for budget in BUDGETS]
+        out.append(
+            f"## {network}: {100 * original['accuracy']:.2f} % in {original['bytes']:,} bytes of FP32 "
+            f"({original['others']:,} of them not coded)"
+        )
+        rows = [f"| drop at most | {' | '.join(f'{100 * b:g} %' for b in BUDGETS)} |", "|---|" + "---:|" * len(BUDGETS)]
+        best = [smallest(here, floor) for floor in floors]
+        for code in dict.fromkeys(p.code for p in here):
+            own = [smallest([p for p in here if p.code == code], floor) for floor in floors]
+            rows.append(f"| {code} | {' | '.join(_cell(p, b) for p, b in zip(own, best, strict=True))} |")
+        out.append("\n".join(rows))
+    out += ["## Every setting", _curve(found)]
+    return "\n\n".join(out) + "\n"
+
+
+def _cell(point: Point | None, best: Point | None) -> str:
+    if point is None or best is None:
+        return "none"
+    text = f"{point.bytes:,} ({point.bits:.2f} b/w, {100 * point.accuracy:.2f} %)"
+    return f"**{text}**" if point.bytes == best.bytes else text
+
+
+def _curve(found: list[Point]) -> str:
+    rows = ["| network | code | setting | bytes | b/w | relMSE dB | top-1 % |", "|---|---|---|---:|---:|---:|---:|"]
+    rows += [
+        f"| {p.network} | {p.code} | {p.setting} | {p.bytes:,} | {p.bits:.3f} | {10 * np.log10(p.rel_mse):.2f} | "
+        f"{100 * p.accuracy:.2f} |"
+        for p in found
+    ]
+    return "\n".join(rows)
+
+
+def plot(path: Path, originals: dict[str, dict[str, Any]], found: list[Point]) -> None:
+    """One panel a network: accuracy against bytes, a line a code."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    networks = list(dict.fromkeys(p.network for p in found))
+    figure, axes = plt.subplots(1, len(networks), figsize=(6 * len(networks), 5), squeeze=False)
+    for axis, network in zip(axes[0], networks, strict=True):
+        for code in dict.fromkeys(p.code for p in found):
+            line = [p for p in found if (p.network, p.code) == (network, code)]
+            axis.plot([p.bytes / 1e3 for p in line], [100 * p.accuracy for p in line], ".-", label=code)
+        top = 100 * originals[network]["accuracy"]
+        axis.axhline(top, color="grey", linewidth=0.8)
+        axis.set(title=network, xlabel="kB", ylabel="top-1 %", xscale="log", ylim=(0.9 * top, top + 1))
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--weights", type=Path, required=True, help="folder of resnetN_cifar10_fp32.safetensors")
+    parser.add_argument("--cifar", type=Path, required=True, help="cifar10_jpeg_q75.npz")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument(
+        "--codes", nargs="*", choices=CODES, default=list(CODES), help="none: only write the table again"
+    )
+    parser.add_argument("--count", type=int, default=10_000, help="test images")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    file = options.out / "resnets.json"
+    stored = json.loads(file.read_text()) if file.exists() else {"originals": {}, "points": []}
+    originals, found = stored["originals"], [Point(**p) for p in stored["points"]]
+    pixels, labels = cifar.images(options.cifar, "test", options.count)
+    for network in options.networks if options.codes else []:
+        scorer = Scorer(options.weights / f"{network}_cifar10_fp32.safetensors", pixels, labels)
+        size = scorer.others + 4 * scorer.weights
+        originals[network] = {"accuracy": scorer.accuracy({}), "bytes": size, "others": scorer.others}
+        for code in options.codes:
+            started, new = time.perf_counter(), []
+            for point in points(network, CODES[code](), scorer):
+                new.append(point)
+                print(f"{network} {point.code} {point.setting}: {point.bytes:,} B {point.accuracy:.4f}", flush=True)
+            found = merged(found, new)
+            text = json.dumps({"originals": originals, "points": [asdict(p) for p in found]}, indent=1)
+            file.write_text(text + "\n")
+            print(f"{network} {code}: {time.perf_counter() - started:.0f} s", flush=True)
+    file.with_suffix(".md").write_text(markdown(originals, found))
+    if options.plot:
+        plot(options.plot, originals, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Weights within an error: entropy-coded trellis-coded quantisation in contexts of row scale x column scale.
+
+body    := flags(1: log2 of the states; bit 4: the path runs down the columns) | steps | scale flags(1)
+         | borders of the groups | scales | offsets | symbols in use - 1 (1) | tables | raw bits blob | rANS blob
+steps   := count varint (1, or one for each shape) | grid steps (float32 each)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...entropy import tables
+from ...errors import FormatError
+from ...wire import Reader, Writer
+from . import scales, trellis_points, trellis_stream
+from .scaled import MOST_CONTEXTS
+from .scales import Shape
+from .state_machine import STATES, machine
+from .trellis_design import LAMBDA, Design, Path, design
+from .trellis_symbols import FIRST_INDEX, LARGEST, RAW_WIDTH, SYMBOLS, from_symbols, pack_raw
+
+Floats = NDArray[np.float32]
+
+DEFAULT_STATES: Final = 64
+_STATE_BITS, _DOWN = 15, 16
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`steps`: the grid step, one for all tensors of the block or one each. A quantiser's cells are two grid steps wide.
+
+    `states` of the trellis (1: the scalar quantiser); `strength` is lambda in grid steps squared a bit, 0 for the
+    nearest point always, which with one state keeps every error within one grid step. `down` runs the path down the
+    columns of the only tensor.
+    """
+
+    steps: tuple[float, ...]
+    states: int = DEFAULT_STATES
+    strength: float = LAMBDA
+    down: bool = False
+
+
+def _turned(shapes: list[Shape]) -> list[Shape]:
+    (shape,) = shapes
+    return [Shape(shape.columns, shape.rows, 1)]
+
+
+def _spans(shapes: list[Shape], steps: NDArray[np.float32]) -> list[tuple[slice, np.float32]]:
+    """The weights that share a step."""
+    if steps.size == 1:
+        return [(slice(0, None), steps[0])]
+    ends = np.cumsum([s.rows * s.columns for s in shapes])
+    return [(slice(int(e) - s.rows * s.columns, int(e)), v) for s, e, v in zip(shapes, ends, steps, strict=True)]
+
+
+def encode(values: Floats, shapes: list[Shape], settings: Settings) -> tuple[bytes, Floats] | None:
+    """(body, what it decodes to) of finite float32 [n], the tensors of `shapes` end to end.
+
+    None if a weight is too many steps large.
+    """
+    steps = np.array(settings.steps, np.float32)
+    if settings.down:
+        values = np.ascontiguousarray(values.reshape(shapes[0].rows, -1).T).reshape(-1)
+        shapes = _turned(shapes)
+    scaled = np.empty(values.size, np.float32)
+    for span, step in _spans(shapes, steps):
+        with np.errstate(over="ignore"):
+            np.divide(values[span], step, out=scaled[span])
+    if not bool((np.abs(scaled) < LARGEST).all()):
+        return None
+    made, path = design(scaled, shapes, settings.states, settings.strength)
+    return write(made, path, shapes, steps, settings.down)
+
+
+def write(made: Design, path: Path, shapes: list[Shape], steps: NDArray[np.float32], down: bool) -> tuple[bytes, Floats]:
+    """(body, what it decodes to) of a path; `shapes` as the path sees them."""
+    out = Writer().raw(bytes([made.states.bit_length() - 1 | _DOWN * down]))
+    out.varint(steps.size).raw(steps.view(np.uint8)).raw(bytes([made.scales.flags]))
+    tables.write_borders(out, made.group_of, "u1")
+    scales.write_scales(out, made.scales)
+    trellis_points.write(out, made.offsets)
+    unions = 1 if made.states == 1 else 2
+    counts = path.counts[: unions * made.count]
+    alphabet = int(np.flatnonzero(counts.any(axis=0)).max(initial=0)) + 1
+    levels, scale = tables.levels_of(counts[:, :alphabet]), tables.scale_for(path.symbols.size)
+    out.raw(bytes([alphabet - 1]))
+    tables.write_tables(out, levels)
+    raw = np.zeros(path.symbols.size * 4 + 8 if alphabet > 63 else 8, np.uint8)
+    out.blob(raw[: pack_raw(path.indices, path.symbols, RAW_WIDTH, raw)].tobytes())
+    out.blob(trellis_stream.encode(path.symbols, path.contexts, tables.frequencies_of(levels, scale), scale))
+    return out.bytes(), _restored(path.indices, path.contexts, made.count, made.offsets, shapes, steps, down)
+
+
+def _restored(
+    indices: NDArray[np.int32], contexts: NDArray[np.uint8], groups: int, offsets: trellis_points.Offsets,
+    shapes: list[Shape], steps: NDArray[np.float32], down: bool,
+) -> Floats:  # fmt: skip
+    out = np.empty(indices.size, np.float32)
+    unit = steps * np.float32(1 / trellis_points.UNIT)
+    for span, step in _spans(shapes, unit):
+        trellis_points.restore(indices[span], contexts[span], groups, offsets, step, out[span])
+    if down:
+        out = np.ascontiguousarray(out.reshape(shapes[0].rows, -1).T).reshape(-1)
+    return out
+
+
+def _read_steps(source: Reader, shapes: list[Shape]) -> NDArray[np.float32]:
+    count = source.varint(limit=max(1, len(shapes)))
+    if count not in (1, len(shapes)):
+        raise FormatError("trellis block: wrong number of steps")
+    steps = source.array(count, "<f4").astype(np.float32)
+    if not bool((np.isfinite(steps) & (steps > 0)).all()):
+        raise FormatError("trellis block: impossible step")
+    return steps
+
+
+def decode(body: bytes | memoryview, shapes: list[Shape]) -> Floats:
+    """The inverse of `encode`: float32 [n]. Raises FormatError."""
+    source = Reader(body, "trellis block")
+    flags = source.byte()
+    states, down = 1 << (flags & _STATE_BITS), bool(flags & _DOWN)
+    if states not in STATES or flags > _DOWN + _STATE_BITS or (down and len(shapes) != 1):
+        raise FormatError("trellis block: unknown kind")
+    shapes = _turned(shapes) if down else shapes
+    steps = _read_steps(source, shapes)
+    scale_flags = source.byte()
+    group_of, first_levels = tables.read_borders(source, scales.LEVELS, MOST_CONTEXTS, "u1")
+    groups = scales.all_levels(scales.read_scales(source, scale_flags, shapes), shapes)
+    scales.regroup(groups, group_of)
+    count = int(first_levels.size)
+    offsets = trellis_points.read(source, count)
+    alphabet = source.byte() + 1
+    if alphabet > SYMBOLS:
+        raise FormatError("trellis block: impossible alphabet")
+    levels = tables.read_tables(source, count if states == 1 else 2 * count, alphabet)
+    scale = tables.scale_for(groups.size)
+    raw = np.frombuffer(source.blob(), np.uint8)
+    frequencies = tables.frequencies_of(levels, scale)
+    symbols = trellis_stream.decode(source.blob(), groups, count, machine(states), frequencies, scale)
+    source.end()
+    indices = np.empty(symbols.size, np.int32)
+    if from_symbols(symbols, RAW_WIDTH, FIRST_INDEX, raw, indices) != raw.size:
+        raise FormatError("trellis block: wrong number of raw bits")
+    return _restored(indices, groups, count, offsets, shapes, steps, down)

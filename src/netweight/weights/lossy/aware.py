@@ -1,0 +1,96 @@
+"""Weights quantised for the least error of a layer's outputs: a trellis down the columns, with error feedback.
+
+The bytes are those of coders/trellis.py, the path running down the columns, so that a column is decided before the next
+one, which takes up what it can of the column's error. Along the way column j's weights are chosen by
+D_j (v - q)^2 + lambda R: D and the feedback are those of feedback.py. That the rate has a say within the feedback is as in
+CERWU (2025); one lambda for all columns and tensors is one slope of output error against bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..coders import trellis, trellis_points
+from ..coders.scales import Shape
+from ..coders.state_machine import branches, machine
+from ..coders.trellis import Settings
+from ..coders.trellis_design import REACH, Design, Path, _rates, design, first_design, path_of
+from ..coders.trellis_stream import segments
+from ..coders.trellis_symbols import LARGEST, SYMBOLS
+from .aware_search import run_columns
+from .feedback import Feedback
+from .values import Floats
+
+_GROUP: Final = 64  # columns whose errors reach the later groups in one product
+_ROUNDS: Final = 2
+
+
+def encode_aware(values: Floats, shape: Shape, settings: Settings, feedback: Feedback) -> tuple[bytes, Floats] | None:
+    """(body, what it decodes to) of finite float32 [rows x columns] with the output error in mind.
+
+    `settings` has one step; its lambda is for a column of mean importance. None if a weight is too many steps large.
+    Raises ValueError if `feedback` is of another number of columns.
+    """
+    if len(feedback.dear) != shape.columns:
+        raise ValueError(f"feedback between {len(feedback.dear)} columns for a matrix of {shape.columns}")
+    step = np.float32(settings.steps[0])
+    with np.errstate(over="ignore"):
+        scaled = np.ascontiguousarray((values / step).reshape(shape.rows, -1).T)
+    if not bool((np.abs(scaled) < LARGEST).all()):
+        return None
+    turned = [Shape(shape.columns, shape.rows, 1)]
+    made, _ = design(scaled.reshape(-1), turned, settings.states, settings.strength)
+    left, path = _follow(scaled, made, feedback)
+    for _ in range(_ROUNDS - 1):
+        if not bool((np.abs(left) < LARGEST).all()):
+            return None
+        made = _redesigned(left.reshape(-1), turned, made, path, settings.strength)
+        left, path = _follow(scaled, made, feedback)
+    if not bool((np.abs(left) < LARGEST).all()):
+        return None
+    return trellis.write(made, path, turned, np.array([step]), down=True)
+
+
+def _redesigned(left: Floats, turned: list[Shape], before: Design, path: Path, strength: float) -> Design:
+    """Contexts, points and rates from what the columns had left to code, and the path that they took."""
+    made = first_design(left, turned, before.states, strength)
+    unions = (path.contexts >= before.count).astype(np.uint8)
+    again = path_of(path.indices, unions, made)
+    if strength:
+        made.offsets = trellis_points.fit(left, again.indices, again.contexts, made.count)
+        made = replace(made, rates=_rates(again.counts[:, :SYMBOLS], made.count, strength))
+    return made
+
+
+def _follow(scaled: Floats, made: Design, feedback: Feedback) -> tuple[Floats, Path]:
+    """(what each weight had left to code, the path), in the path's order, of float32 [columns, rows] in grid steps."""
+    left = scaled.copy()
+    indices, unions, errors = np.empty(left.shape, np.int32), np.empty(left.shape, np.uint8), np.empty_like(left)
+    points = trellis_points.table(made.offsets, made.count, REACH).reshape(2 * made.count, -1)
+    rates, groups = made.rates.reshape(points.shape), made.groups.reshape(left.shape)
+    moves = machine(made.states)
+    union, twist = _branches(made.states)
+    cuts = np.array([end for _, end in segments(left.size)], np.int64)
+    state, rows, dear = 0, left.shape[1], feedback.dear.astype(np.float32)
+    for start in range(0, len(left), _GROUP):
+        part = slice(start, start + _GROUP)
+        state = run_columns(
+            left[part], groups[part], rates, points, dear[part], np.ascontiguousarray(feedback.passed[part, part]),
+            union, twist, moves.next_state, moves.union_of, cuts, start * rows, state,
+            indices[part], unions[part], errors[part],
+        )  # fmt: skip
+        later = slice(start + _GROUP, None)
+        left[later] -= feedback.passed[part, later].T @ errors[part]
+    return left, path_of(indices.reshape(-1), unions.reshape(-1), made)
+
+
+def _branches(states: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(union, twist) of the lower half of the states; nothing for the scalar quantiser."""
+    if states == 1:
+        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+    union, twist = (b[: states // 2].astype(np.bool_) for b in branches(states))
+    return union, twist

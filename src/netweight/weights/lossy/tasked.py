@@ -1,0 +1,79 @@
+"""`--task task.py --max-drop 0.5%`: the budget search over our own coder."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...errors import InputError
+from ...source import FileSource
+from ..archive.api import PathLike, compress_file, load_file
+from ..archive.base import sha256_of
+from ..archive.inputs import Inputs, default_archive_path, open_inputs
+from .budget import Notes, Say, TaskReceipt, compress_for_task
+from .compress import compress_lossy, rms_of
+from .convert import arrays_of
+from .rate import NOISE_OF_STEP
+from .search import Progress
+from .target import Touched
+from .task import MaxDrop, load_task
+
+
+def _fingerprint(inputs: Inputs) -> list[list[str]]:
+    out = []
+    for file in inputs.files:
+        with FileSource(file.source.name) as source:
+            out.append([file.path, sha256_of(source).hex()])
+    return out
+
+
+def compress_to_task(
+    src: PathLike,
+    dst: PathLike | None,
+    task: str,
+    max_drop: str,
+    *,
+    touched: Touched | None = None,
+    effort: str = "balanced",
+    equal_error: bool = False,
+    calibration: Any = None,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+    say: Say = lambda _: None,
+) -> TaskReceipt:
+    """The smallest archive of `src` found whose decoded weights score at most `max_drop` less on `task`.
+
+    The knob is the grid step, named by the logarithm of the ||w - q||^2 / ||w||^2 that it gives at high rates. Raises
+    InputError, TaskError, OutputError.
+    """
+    rule, drop, loaded = touched or Touched(), MaxDrop.parse(max_drop), load_task(task)
+    out = Path(os.path.abspath(dst if dst is not None else default_archive_path(src)))
+    rms = 1.0 if equal_error else rms_of(src, rule)
+    with open_inputs(src) as inputs:
+        if any(out.exists() and os.path.samefile(out, f.source.name) for f in inputs.files):
+            raise InputError(f"{out}: is the input; choose another output")
+        arrays = lambda: arrays_of(inputs)  # noqa: E731  called later, while the inputs are open
+        key = {
+            "input": _fingerprint(inputs), "version": __version__, "effort": effort, "equal_error": equal_error,
+            "keep": rule.keep, "least": rule.least, "calibration": repr(calibration),
+        }  # fmt: skip
+
+        def write(t: float | None, path: Path, notes: Notes) -> dict[str, Any]:
+            if t is None:
+                compress_file(src, path, effort=effort, threads=threads, force=True)
+            else:
+                step = rms * math.sqrt(10**t / NOISE_OF_STEP)
+                compress_lossy(
+                    src, path, step=step, touched=rule, effort=effort, equal_error=equal_error,
+                    notes=notes, threads=threads, force=True, **({"calibration": calibration} if calibration else {}),
+                )  # fmt: skip
+            return load_file(path)
+
+        return compress_for_task(
+            out, loaded, drop, original=arrays, write=write, key=key, force=force,
+            mode=inputs.mode, progress=progress, say=say,
+        )  # fmt: skip

@@ -1,0 +1,55 @@
+"""Bytes of floats to the float32 numbers that lossy codes work on, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...spec import DTYPES, Spec
+from ...tensors import numpy_dtype
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+
+def is_float(name: str) -> bool:
+    """Whether a dtype is one that lossy codes take: a float of 8, 16, 32 or 64 bits with a sign."""
+    return name in DTYPES and DTYPES[name].kind == "float" and DTYPES[name].sign == 1
+
+
+def floats_of(data: Bytes, spec: Spec) -> Floats | None:
+    """`data` (uint8 [spec.nbytes]) as float32 [n]; None unless they are floats, all finite (as float32, too)."""
+    if not is_float(spec.dtype):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        values: Floats = data.view(numpy_dtype(spec.dtype)).astype(np.float32)
+    return values if bool(np.isfinite(values).all()) else None
+
+
+def bytes_of(values: Floats, name: str) -> Bytes:
+    """float32 [n] rounded to nearest, ties to even, in dtype `name`, as bytes. The same on every machine."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        out: NDArray[Any] = np.ascontiguousarray(values).astype(numpy_dtype(name))
+    return out.view(np.uint8)
+
+
+def rounded(values: Floats, name: str) -> Floats:
+    """What float32 values become in dtype `name`, as float32 again."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        out: Floats = values.astype(numpy_dtype(name)).astype(np.float32)
+    return out
+
+
+def squares(values: NDArray[Any]) -> float:
+    """Sum of squares, in float64."""
+    wide = values.astype(np.float64, copy=False).reshape(-1)
+    return float(wide @ wide)
+
+
+def rel_mse(x: Floats, y: Floats) -> float:
+    """||x - y||^2 / ||x||^2; 0 where both are equal, infinite where x is all zero and y isn't."""
+    noise = squares(x.astype(np.float64) - y)
+    energy = squares(x)
+    return noise / energy if energy else (float("inf") if noise else 0.0)
