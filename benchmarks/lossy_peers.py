@@ -20,6 +20,7 @@ import sys
 import tempfile
 import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,30 +136,41 @@ class Zfp(ArrayCoder):
 
 
 class Netweight:
-    """This package, from file to file as users call it: all matrices within one relative error."""
+    """This package, from file to file as users call it, on one thread, every matrix quantised at one grid step.
 
-    name, package = "netweight", "netweight"
+    `aim` finds the step for an error beforehand, as NNCodec is told its step too.
+    """
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
+    package = "netweight"
 
-    def settings(self, _matrices: Matrices) -> list[Setting]:
-        return [self.at(10 ** (db / 10)) for db in range(-3, -34, -3)]
+    def __init__(self, effort: str) -> None:
+        self.name, self._effort = f"netweight {effort}", effort
 
-    @staticmethod
-    def at(rel_mse: float) -> Setting:
-        return Setting(f"{10 * np.log10(rel_mse):.2f} dB", float(rel_mse))
+    def settings(self, matrices: Matrices) -> list[Setting]:
+        return [self.aim(matrices, 10 ** (db / 10)) for db in range(-3, -34, -3)]
 
-    def encode(self, matrices: Matrices, setting: Setting) -> bytes:
+    def aim(self, matrices: Matrices, rel_mse: float) -> Setting:
+        """The setting for an error of at most `rel_mse`."""
+        from netweight.weights.lossy.target import REL_MSE, Target
+
+        _, step = self._compress(matrices, {"target": Target(REL_MSE, rel_mse)})
+        return Setting(f"{10 * np.log10(rel_mse):.2f} dB", step)
+
+    def _compress(self, matrices: Matrices, aim: dict[str, Any]) -> tuple[bytes, float]:
+        """(archive, step)."""
         from safetensors.numpy import save_file
 
-        from netweight.weights.lossy import compress_lossy
+        from netweight.weights.lossy.compress import compress_lossy
+        from netweight.weights.lossy.target import Touched
 
         with tempfile.TemporaryDirectory(dir=scratch_folder()) as folder:
             source, target = Path(folder) / "m.safetensors", Path(folder) / "m.nw"
             save_file(matrices, source)
-            compress_lossy(source, target, rel_mse=setting.value, threads=1, **self._options)
-            return target.read_bytes()
+            receipt = compress_lossy(source, target, touched=Touched(least=1), effort=self._effort, threads=1, **aim)
+            return target.read_bytes(), receipt.step
+
+    def encode(self, matrices: Matrices, setting: Setting) -> bytes:
+        return self._compress(matrices, {"step": setting.value})[0]
 
     def decode(self, blob: bytes) -> Matrices:
         import netweight
@@ -180,8 +192,11 @@ def scratch_folder() -> Path:
     return Path("/dev/shm" if Path("/dev/shm").is_dir() else tempfile.gettempdir())  # noqa: S108
 
 
+OURS = {"netweight-fast": "fast", "netweight": "balanced", "netweight-max": "max"}
+"""Our names on the command line, and the effort of each."""
+
 LOSSY_PEERS: dict[str, Callable[[], LossyPeer]] = {
-    "netweight": Netweight,
+    **{name: partial(Netweight, effort) for name, effort in OURS.items()},
     "nncodec": lambda: NNCodec("NNCodec", 0.0),
     "nncodec-rdo": lambda: NNCodec("NNCodec RDO", 0.8),
     "sz3": lambda: Sz3(0.5),

@@ -4,7 +4,8 @@
     python benchmarks/lossy_rates.py --data DIR --files PATH ... [--codes ...] [--name lossy]
 
 Needs the packages of the bench extra and `pip install --no-deps nncodec`, which asks for an older numpy but runs with
-ours. Set OMP_NUM_THREADS=1: everything is measured on one thread.
+ours. Set OMP_NUM_THREADS=1: everything is measured on one thread, in seconds of processor time, so that other work on the
+machine changes little.
 
 What is coded is every float32 tensor of two axes or more, without optimiser state. Error is the sum of squares of all
 differences over the sum of squares of all weights, after decoding. Each rival goes through its settings once. Then the
@@ -16,11 +17,13 @@ replaces what was there of the same network and code.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import statistics
 import sys
+import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
@@ -30,13 +33,13 @@ import lossy_tables
 import numpy as np
 from lossy_bounds import differential_entropy, shannon_bound, uniform_bound
 from lossy_parts import LossyPeer, Matrices, Setting
-from lossy_peers import LOSSY_PEERS, Netweight, version
-from run import RESULTS, machine, timed
+from lossy_peers import LOSSY_PEERS, OURS, Netweight, version
+from run import RESULTS, machine
 
 ANCHOR = "nncodec-rdo"
-OURS = "netweight"
 TARGETS = (1.0, 2.0, 3.0, 4.0, 5.0)
 _COARSEST, _FINEST = 0.6, 5.5  # bits a weight between which points are kept
+_FEW = 16  # settings that are too few to leave out some
 _FILES = ("minilm-fp32.safetensors", "resemblyzer.pt", "crepe-fp32.safetensors", "efficientnet-lite0.pth")
 
 
@@ -44,7 +47,8 @@ _FILES = ("minilm-fp32.safetensors", "resemblyzer.pt", "crepe-fp32.safetensors",
 class Point:
     """One code at one setting on one network. `bound` marks a rate without bytes; `problem` is "" if all went well.
 
-    `payload_bytes` leaves out what isn't weights' code, for codes that tell it apart. Seconds are one a repetition.
+    `payload_bytes` leaves out what isn't weights' code, for codes that tell it apart. Seconds are of the processor, one
+    figure a repetition.
     """
 
     network: str
@@ -109,12 +113,24 @@ class Subject:
         return total
 
 
+def processor_seconds(action: Callable[[], None]) -> float:
+    """Of one call, all threads of this process together: on one thread the time that it takes on an idle machine."""
+    gc.collect()
+    gc.disable()
+    try:
+        start = time.process_time()
+        action()
+        return time.process_time() - start
+    finally:
+        gc.enable()
+
+
 def once(peer: LossyPeer, setting: Setting, subject: Subject, point: Point) -> None:
     """Encode, decode, compare; a coder that fails leaves its reason in the point."""
     before, blobs, back = subject.checksum(), [b""], [Matrices()]
     try:
-        encode = timed(lambda: blobs.append(peer.encode(subject.matrices, setting)))
-        decode = timed(lambda: back.append(peer.decode(blobs[-1])))
+        encode = processor_seconds(lambda: blobs.append(peer.encode(subject.matrices, setting)))
+        decode = processor_seconds(lambda: back.append(peer.decode(blobs[-1])))
         error = subject.rel_mse(back[-1])
     except Exception as failure:  # noqa: BLE001  whatever a rival raises is a result
         point.problem = f"{type(failure).__name__}: {failure}"[:200]
@@ -135,10 +151,10 @@ def blank(peer: LossyPeer, setting: Setting, subject: Subject) -> Point:
     return Point(subject.name, peer.name, version(peer.package), setting.label, setting.value, subject.weights)
 
 
-def curve(peer: LossyPeer, subject: Subject) -> list[Point]:
-    """The points of a coder between `_COARSEST` and the first beyond `_FINEST` bits a weight; one point if it fails."""
-    points = []
-    for setting in peer.settings(subject.matrices):
+def curve(peer: LossyPeer, subject: Subject, stride: int) -> list[Point]:
+    """The points of a coder, one in `stride`, between `_COARSEST` and the first beyond `_FINEST` bits a weight; one point if it fails."""
+    points, settings = [], peer.settings(subject.matrices)
+    for setting in settings[:: stride if len(settings) > _FEW else 1]:
         point = blank(peer, setting, subject)
         once(peer, setting, subject, point)
         print(lossy_tables.line(asdict(point)), flush=True)
@@ -150,10 +166,10 @@ def curve(peer: LossyPeer, subject: Subject) -> list[Point]:
 
 
 def anchors(points: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The points of the anchor nearest to the target rates, coarse to fine."""
+    """The points of the anchor nearest to the target rates, coarse to fine; where it has none, errors 6 dB apart."""
     there = [p for p in points if not p["problem"]]
     if not there:
-        return []
+        return [{"rel_mse": 10 ** (db / 10)} for db in range(-6, -31, -6)]
     nearest = (min(there, key=lambda p: abs(p["bits_per_weight"] - t)) for t in TARGETS)
     return list({p["setting"]: p for p in nearest}.values())
 
@@ -166,29 +182,29 @@ def bounds(subject: Subject, rel_mse: float, entropies: np.ndarray) -> list[Poin
         "bound: uniform, order-0 entropy": uniform_bound(subject.matrices, noise),
         "bound: Shannon, i.i.d.": shannon_bound(entropies, counts, noise),
     }
-    label = Netweight.at(rel_mse).label
+    label = f"{10 * np.log10(rel_mse):.2f} dB"
     return [
         Point(subject.name, name, "", label, rel_mse, subject.weights, rate, rel_mse=rel_mse, bound=True)
         for name, rate in rates.items()
     ]
 
 
-def duel(subject: Subject, at: list[dict[str, Any]], repetitions: int) -> list[Point]:
-    """Netweight and the anchor in turn at each of the anchor's settings, after one unmeasured call of netweight."""
-    ours, theirs = LOSSY_PEERS[OURS](), LOSSY_PEERS[ANCHOR]()
-    out = []
+def duel(subject: Subject, codes: list[str], at: list[dict[str, Any]], repetitions: int) -> list[Point]:
+    """Netweight and the anchor in turn at each of the anchor's settings. Finding our step for that error isn't timed."""
+    ours, theirs = [Netweight(OURS[name]) for name in codes], LOSSY_PEERS[ANCHOR]()
+    out: list[Point] = []
     for place in at:
-        mine, its = Netweight.at(place["rel_mse"]), Setting(place["setting"], place["value"])
-        pair = (ours, mine, blank(ours, mine, subject)), (theirs, its, blank(theirs, its, subject))
-        if not out:
-            once(ours, mine, subject, blank(ours, mine, subject))
+        runs: list[tuple[LossyPeer, Setting]] = [(peer, peer.aim(subject.matrices, place["rel_mse"])) for peer in ours]
+        if "setting" in place:
+            runs.append((theirs, Setting(place["setting"], place["value"])))
+        fought = [(peer, setting, blank(peer, setting, subject)) for peer, setting in runs]
         for _ in range(repetitions):
-            for peer, setting, point in pair:
+            for peer, setting, point in fought:
                 if not point.problem:
                     once(peer, setting, subject, point)
-        out += [point for _, _, point in pair]
-        for _, _, point in pair:
+        for _, _, point in fought:
             print(lossy_tables.line(asdict(point)), flush=True)
+            out.append(point)
     return out
 
 
@@ -201,22 +217,26 @@ def merged(old: list[dict[str, Any]], new: list[dict[str, Any]]) -> list[dict[st
 
 
 def with_duel(points: list[dict[str, Any]], fought: list[Point]) -> list[dict[str, Any]]:
-    """Netweight's points replaced; the anchor's replaced where they were measured again."""
-    seen = {(p.network, p.code, p.setting) for p in fought}
-    mine = {(p.network, p.code) for p in fought if p.code == OURS}
-    kept = [p for p in points if (p["network"], p["code"], p["setting"]) not in seen]
-    return [p for p in kept if (p["network"], p["code"]) not in mine] + [asdict(p) for p in fought]
+    """Our points replaced; the anchor's replaced where they were measured again."""
+    anchor = LOSSY_PEERS[ANCHOR]().name
+    again = {(p.network, p.setting) for p in fought if p.code == anchor}
+    mine = {(p.network, p.code) for p in fought if p.code != anchor}
+    kept = [
+        p
+        for p in points
+        if (p["network"], p["code"]) not in mine and not (p["code"] == anchor and (p["network"], p["setting"]) in again)
+    ]
+    return kept + [asdict(p) for p in fought]
 
 
-def measure(path: Path, codes: list[str], repetitions: int, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """`points` with this network's measured again for `codes`."""
-    subject = Subject.of(path)
-    new = [p for name in codes if name != OURS for p in curve(LOSSY_PEERS[name](), subject)]
+def measure(path: Path, options: argparse.Namespace, points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """`points` with this network's measured again for the chosen codes."""
+    subject, codes = Subject.of(path), options.codes
+    new = [p for name in codes if name not in OURS for p in curve(LOSSY_PEERS[name](), subject, options.stride)]
     points = merged(points, [asdict(p) for p in new])
-    name = LOSSY_PEERS[ANCHOR]().name
-    at = anchors(p for p in points if (p["network"], p["code"]) == (subject.name, name))
-    if OURS in codes:
-        points = with_duel(points, duel(subject, at, repetitions))
+    anchor = LOSSY_PEERS[ANCHOR]().name
+    at = anchors(p for p in points if (p["network"], p["code"]) == (subject.name, anchor))
+    points = with_duel(points, duel(subject, [c for c in codes if c in OURS], at, options.repetitions))
     entropies = np.array([differential_entropy(m) for m in subject.matrices.values()])
     ideal = [b for p in at for b in bounds(subject, p["rel_mse"], entropies)]
     return merged(points, [asdict(b) for b in ideal])
@@ -234,6 +254,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--files", nargs="*", default=list(_FILES), help="names in DATA, or paths")
     parser.add_argument("--codes", nargs="*", default=list(LOSSY_PEERS), choices=list(LOSSY_PEERS), metavar="CODE")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--stride", type=int, default=1, help="take one in so many of a fine row of settings")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--name", default="lossy", help="stem of the two result files")
     return parser.parse_args()
@@ -246,7 +267,7 @@ def main() -> None:
     for name in options.files:
         path = p if (p := Path(name)).is_file() else options.data / name
         report = load(target)
-        report["points"] = measure(path, options.codes, options.repetitions, report["points"])
+        report["points"] = measure(path, options, report["points"])
         command = " ".join(["python", "benchmarks/lossy_rates.py", *sys.argv[1:]])
         report["machine"] = machine() | {"command": command}
         for p in report["points"]:

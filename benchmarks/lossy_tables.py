@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 Figures = dict[str, Any]
-OURS, ANCHOR, PLAIN = "netweight", "NNCodec RDO", "NNCodec"
+FAST, OURS, MAX = "netweight fast", "netweight balanced", "netweight max"
+ANCHOR, PLAIN = "NNCodec RDO", "NNCodec"
 FIXED = ("round to nearest", "GGUF")
 """Codes with a few settings far apart: each is set against ours at its own error."""
 
@@ -63,39 +64,34 @@ def _number(x: float | None, digits: int = 3) -> str:
     return "" if x is None else f"{x:.{digits}f}"
 
 
-def _percent(ours: float, theirs: float | None) -> str:
-    return "" if theirs is None else f"{100 * (ours / theirs - 1):+.2f}"
+def _against(points: list[Figures], place: Figures, code: str, rival: str) -> str:
+    """Percent that `code` takes more than `rival` at the error that `code` has in this place."""
+    mine = [p for p in _of(points, place["network"], code) if p["setting"] == place["setting"] and not p["problem"]]
+    if not mine:
+        return ""
+    other = rate_at(_of(points, place["network"], rival), mine[0]["rel_mse"])
+    return "" if other is None else f"{100 * (mine[0]['bits_per_weight'] / other - 1):+.2f}"
 
 
 def rates(points: list[Figures]) -> str:
     """Bits a weight of every tunable code at our error."""
     codes = list(dict.fromkeys(p["code"] for p in points))
     bounds = [c for c in codes if c.startswith("bound")]
-    rivals = [c for c in codes if c not in (OURS, ANCHOR, PLAIN, *FIXED, *bounds)]
-    head = [
-        "network",
-        "error, dB",
-        OURS,
-        "its payload",
-        ANCHOR,
-        "% against it",
-        PLAIN,
-        "% against it",
-        *rivals,
-        *bounds,
-    ]
+    rivals = [c for c in codes if c not in (FAST, OURS, MAX, ANCHOR, PLAIN, *FIXED, *bounds)]
+    contests = [(FAST, ANCHOR), (OURS, ANCHOR), (MAX, ANCHOR), (OURS, PLAIN)]
+    head = ["network", "error, dB", OURS, "its payload", ANCHOR, PLAIN, *(f"{a} against {b}, %" for a, b in contests)]
     rows = []
     for network in dict.fromkeys(p["network"] for p in points):
         for place in _places(points, network):
             at = {c: rate_at(_of(points, network, c), place["rel_mse"]) for c in (ANCHOR, PLAIN, *rivals)}
-            near = {c: _bound_near(_of(points, network, c), place["rel_mse"]) for c in bounds}
+            near = [_bound_near(_of(points, network, c), place["rel_mse"]) for c in bounds]
             ours = place["bits_per_weight"] if place["code"] == OURS else None
             payload = None if ours is None else 8 * place["payload_bytes"] / place["weights"]
-            against = [_percent(ours, at[c]) if ours else "" for c in (ANCHOR, PLAIN)]
-            figures = [_number(ours), _number(payload), _number(at[ANCHOR]), against[0], _number(at[PLAIN]), against[1]]
-            tail = [_number(at[c]) for c in rivals] + [_number(near[c]) for c in bounds]
-            rows.append([network, _number(decibels(place), 2), *figures, *tail])
-    return _table(head, rows)
+            figures = [_number(x) for x in (ours, payload, at[ANCHOR], at[PLAIN])]
+            figures += [_against(points, place, a, b) for a, b in contests]
+            figures += [_number(x) for x in [*(at[c] for c in rivals), *near]]
+            rows.append([network, _number(decibels(place), 2), *figures])
+    return _table([*head, *rivals, *bounds], rows)
 
 
 def _bound_near(points: list[Figures], rel_mse: float) -> float | None:
@@ -118,22 +114,24 @@ def fixed(points: list[Figures]) -> str:
 
 def _speeds(p: Figures) -> tuple[float, float]:
     """MB/s of the float32 weights, encode and decode."""
-    return tuple(4e-6 * p["weights"] / p[f"median_{way}_seconds"] for way in ("encode", "decode"))  # type: ignore[return-value]
+    return tuple(4e-6 * p["weights"] / p[f"median_{way}_seconds"] for way in ("encode", "decode"))
 
 
 def speeds(points: list[Figures]) -> str:
-    """Ours and the anchor's speeds where they took turns."""
+    """Our speeds and the anchor's where they took turns, and ours over the anchor's."""
     rows = []
     for network in dict.fromkeys(p["network"] for p in points):
         theirs = [p for p in _of(points, network, ANCHOR) if len(p["encode_seconds"]) > 1]
         theirs.sort(key=decibels, reverse=True)
         for place, other in zip(_places(points, network), theirs, strict=False):
-            if place["code"] == OURS:
-                mine, its = _speeds(place), _speeds(other)
-                pair = [f"{s[0]:.1f} / {s[1]:.1f}" for s in (mine, its)]
-                ratio = f"{mine[0] / its[0]:.2f} / {mine[1] / its[1]:.2f}"
-                rows.append([network, _number(place["bits_per_weight"]), *pair, ratio])
-    return _table(["network", "bits a weight", f"{OURS}, MB/s", f"{ANCHOR}, MB/s", "ratio"], rows)
+            its, cells = _speeds(other), []
+            for code in (FAST, OURS, MAX):
+                same = [p for p in _of(points, network, code) if p["setting"] == place["setting"] and not p["problem"]]
+                mine = _speeds(same[0]) if same else None
+                cells.append(f"{mine[0]:.1f} / {mine[1]:.1f}" if mine else "")
+                cells.append(f"{mine[0] / its[0]:.2f} / {mine[1] / its[1]:.2f}" if mine else "")
+            rows.append([network, _number(other["bits_per_weight"]), f"{its[0]:.1f} / {its[1]:.1f}", *cells])
+    return _table(["network", "bits a weight", ANCHOR, FAST, "ratio", OURS, "ratio", MAX, "ratio"], rows)
 
 
 _ABOUT = """\
@@ -154,7 +152,10 @@ def markdown(report: Figures) -> str:
     out = ["# Lossy compression of real weights", f"{where}.", f"    {machine['command']}", _ABOUT.strip()]
     out += ["## Bits a weight at equal error", rates(points)]
     if any(p["code"] == OURS and not p["problem"] for p in points):
-        out += ["## Speed, encode / decode, MB/s of float32, medians of alternated repetitions", speeds(points)]
+        out += [
+            "## Speed, encode / decode, MB of float32 per second of processor time, medians of alternated repetitions",
+            speeds(points),
+        ]
     if any(p["code"] in FIXED for p in points):
         out += ["## Formats with few settings", fixed(points)]
     problems = {f"- {p['code']} on {p['network']} ({p['setting']}): {p['problem']}" for p in points if p["problem"]}

@@ -163,7 +163,7 @@ def test_an_unexpected_tensor_is_named_and_can_be_ignored(tmp_path: Path) -> Non
 
 def test_a_shape_that_differs_is_named(tmp_path: Path) -> None:
     archive = rewritten(saved(llama(), tmp_path / "model"), lambda t: t.update({"model.norm.weight": torch.ones(9)}))
-    with pytest.raises(errors.InputError, match=r"'model\.norm\.weight' has shape \(9,\), the model wants \(16,\)"):
+    with pytest.raises(errors.InputError, match=r"'model\.norm\.weight' has another shape than config\.json says"):
         netweight.hf.from_pretrained(archive)
 
 

@@ -2,7 +2,8 @@
 
     import netweight as nw
 
-    nw.compress_file("model.safetensors", "model.nw")
+    nw.compress_file("model.safetensors", "model.nw")                              # lossless
+    nw.compress_lossy("model.safetensors", "small.nw", nw.Target("rel_mse", 1e-3))  # at a stated error
     with nw.open("model.nw") as f:
         w = f.tensor("layer.0.weight")
     state = nw.load_file("model.nw")
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
         open,  # noqa: A004  as safetensors has safe_open
         verify_file,
     )
+    from .weights.lossy.compress import LossyReceipt, compress_lossy
+    from .weights.lossy.target import Target, Touched
+    from .weights.lossy.tasked import compress_to_task
 
 __version__ = "0.1.0"
 
@@ -50,9 +54,12 @@ _HOMES: Final = {
         "open",
         "verify_file",
     ),
+    "weights.lossy.compress": ("LossyReceipt", "compress_lossy"),
+    "weights.lossy.target": ("Target", "Touched"),
+    "weights.lossy.tasked": ("compress_to_task",),
 }
 _HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names}
-_SUBMODULES: Final = ("torch",)
+_SUBMODULES: Final = ("hf", "torch")
 
 __all__ = [
     "LOSSLESS",
@@ -60,11 +67,16 @@ __all__ = [
     "ArchiveReceipt",
     "Codec",
     "Guarantee",
+    "LossyReceipt",
     "NetweightError",
     "Receipt",
     "Spec",
+    "Target",
     "TensorInfo",
+    "Touched",
     "compress_file",
+    "compress_lossy",
+    "compress_to_task",
     "create",
     "decompress_file",
     "load_file",

@@ -195,8 +195,10 @@ def _check(name: str, report: Mapping[str, Any], ignore_unexpected: bool) -> Non
     if missing := sorted(report["missing_keys"]):
         raise InputError(f"{name}: lacks {_listed(missing)}, which the model needs")
     if wrong := sorted(report["mismatched_keys"]):
-        tensor, has, wants = wrong[0]
-        raise InputError(f"{name}: {tensor!r} has shape {tuple(has)}, the model wants {tuple(wants)}")
+        # older releases tell names alone
+        tensor, *shapes = (wrong[0],) if isinstance(wrong[0], str) else wrong[0]
+        told = f": {tuple(shapes[0])}, not {tuple(shapes[1])}" if shapes else ""
+        raise InputError(f"{name}: {tensor!r} has another shape than {CONFIG} says{told}")
     unexpected = sorted(report["unexpected_keys"])
     if unexpected and not ignore_unexpected:
         raise InputError(

@@ -30,6 +30,7 @@ _BUILTIN: Final[dict[str, str]] = {
     "netweight.fast": "netweight.weights.lossless:Fast",
     "netweight.balanced": "netweight.weights.lossless:Balanced",
     "netweight.max": "netweight.weights.lossless:Max",
+    "netweight.lossy.trellis": f"{_LOSSY}.trellis:Trellis",
     "netweight.lossy.rtn": f"{_LOSSY}.rtn:RoundToNearest",
     "netweight.lossy.uniform": f"{_LOSSY}.uniform:Uniform",
     "netweight.lossy.kmeans": f"{_LOSSY}.kmeans:KMeans",

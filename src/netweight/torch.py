@@ -6,46 +6,15 @@ import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from .errors import MissingExtraError, UnsupportedError
 from .weights.archive import ArchiveReceipt, compress_file
 from .weights.archive import open as open_archive
 from .weights.archive.outputs import explained
+from .weights.as_torch import from_numpy, library
 
 if TYPE_CHECKING:
     import torch
-
-# numpy has no such types: the bits travel as integers of the same width.
-_BY_BITS = {
-    "bfloat16": ("uint16", "bfloat16"),
-    "float8_e4m3fn": ("uint8", "float8_e4m3fn"),
-    "float8_e5m2": ("uint8", "float8_e5m2"),
-    "float8_e4m3fnuz": ("uint8", "float8_e4m3fnuz"),
-    "float8_e5m2fnuz": ("uint8", "float8_e5m2fnuz"),
-    "float8_e8m0fnu": ("uint8", "float8_e8m0fnu"),
-}
-
-
-def _torch() -> Any:
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "torch") from None
-    return torch
-
-
-def from_numpy(array: NDArray[Any]) -> torch.Tensor:
-    """The array as a tensor of the same dtype and bits. Raises UnsupportedError if this torch lacks the dtype."""
-    library = _torch()
-    bits, name = _BY_BITS.get(array.dtype.name, (array.dtype.name, ""))
-    if name and not hasattr(library, name):
-        raise UnsupportedError(f"this torch has no dtype {name}; update it or use netweight.load_file")
-    tensor: torch.Tensor = library.from_numpy(np.require(array.view(bits), requirements=["C", "W"]))
-    return tensor.view(getattr(library, name)) if name else tensor
 
 
 def load_file(
@@ -69,7 +38,7 @@ def save_file(
     Replaces by default, as safetensors does. Raises OutputError, and what `safetensors.torch.save_file` raises for
     tensors that share memory.
     """
-    _torch()
+    library()
     from safetensors.torch import save_file as save_safetensors
 
     target = Path(os.path.abspath(filename))

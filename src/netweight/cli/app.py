@@ -22,6 +22,7 @@ _VERBS: Final = {
     "inspect": "Show what each tensor takes and how far that is from its bound.",
     "verify": "Decode everything and check every checksum.",
     "demo": "The story in one command, on a small trained network.",
+    "priors": "Show that weight decay is a code length, in decodable bytes.",
 }
 
 _EPILOG: Final = """\b

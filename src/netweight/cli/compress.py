@@ -91,7 +91,13 @@ def _lossy(path: str, output: str | None, wanted: options.Lossy, common: dict[st
 
 
 def _for_task(
-    path: str, output: str | None, task: str, max_drop: str, wanted: options.Lossy, common: dict[str, Any], as_json: bool
+    path: str,
+    output: str | None,
+    task: str,
+    max_drop: str,
+    wanted: options.Lossy,
+    common: dict[str, Any],
+    as_json: bool,
 ) -> None:
     from ..report import lines
     from ..weights.lossy.task import TaskError

@@ -55,15 +55,40 @@ def lossy(command: Command) -> Command:
 
 
 _LOSSY: Final = (
-    click.option("--bits", type=float, metavar="B", help="Quantise to at most B bits a weight (payload of the quantised tensors)."),
-    click.option("--rel-mse", type=float, metavar="E", help="Quantise with ||w - q||^2 / ||w||^2 of at most E, over all quantised weights."),
+    click.option("--bits", type=float, metavar="B", help="Quantise to at most B bits a quantised weight."),
+    click.option(
+        "--rel-mse",
+        type=float,
+        metavar="E",
+        help="Quantise with ||w - q||^2 / ||w||^2 of at most E, over all that is quantised.",
+    ),
     click.option("--max-error", type=float, metavar="E", help="Quantise with no weight changed by more than E."),
-    click.option("--size", metavar="SIZE", help="Quantise to an archive of at most SIZE: bytes, or with kB, MB, GB, KiB, MiB, GiB."),
-    click.option("--keep", multiple=True, metavar="REGEX", help="Keep tensors whose name matches lossless (repeatable)."),
-    click.option("--least", type=click.IntRange(min=0), metavar="N", help="Keep tensors of fewer weights lossless, and vectors of any length  [default: 1024; 0: quantise vectors too]"),
-    click.option("--equal-error", is_flag=True, help="The same relative error for every tensor, instead of the least error in all."),
-    click.option("--calibrate", type=click.Path(), metavar="FILE", help="Count the error of each layer's output: FILE has X^T X or inputs X by weight name (.npz, .safetensors)."),
-)  # fmt: skip
+    click.option(
+        "--size",
+        metavar="SIZE",
+        help="Quantise to an archive of at most SIZE: bytes, or with kB, MB, GB, KiB, MiB, GiB.",
+    ),
+    click.option(
+        "--keep", multiple=True, metavar="REGEX", help="Keep tensors whose name matches lossless (repeatable)."
+    ),
+    click.option(
+        "--least",
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Keep vectors, and tensors of fewer weights than this, lossless (default: 1024; 0 quantises vectors too).",
+    ),
+    click.option(
+        "--equal-error",
+        is_flag=True,
+        help="The same relative error for every tensor, instead of the least error in all.",
+    ),
+    click.option(
+        "--calibrate",
+        type=click.Path(),
+        metavar="FILE",
+        help="Count the error of each layer's output: FILE (.npz, .safetensors) has X^T X, or inputs X, by weight name.",
+    ),
+)
 
 
 def lossy_of(values: dict[str, Any]) -> Lossy:

@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 Wide = NDArray[np.float64]
 
 _LADDER: Final = (3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32)
-_LEAST: Final = 2.0**-48
+_LEAST: Final = 2.0**-40
 _STRIDES: Final = (16, 4, 1)
 _ZERO: Final = 0.3  # what a zero counts for in the first guess of the scale, in steps
 
@@ -62,7 +62,7 @@ def _slab(shape, alphas, bounds, whole, out):  # type: ignore[no-untyped-def]
             end = 1.0
             if s < 255:
                 end = _inside(((bounds[s + 1] - 0.5) / alphas[level]) ** (shape / 8.0), 8.0 / shape, whole)
-            out[level, s] = max(end - last, 3.6e-15)
+            out[level, s] = max(end - last, 9.1e-13)
             last = end
 
 

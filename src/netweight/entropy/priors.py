@@ -11,7 +11,7 @@ blob   := steps, each padded to whole 32 by symbols that cost nothing: every sym
 raw    := of each k but 0: its sign (1 bit), its place among the symbol's magnitudes; low bits first, padded with 0
 
 A table covers its most frequent symbols; the first that it doesn't cover is its escape and stands for all from there
-on, which the table of the next depth covers in the same way. So even a probability of 2^-40 costs 40 bits, not 14.
+on, which the table of the next depth covers in the same way. So even a probability of 2^-35 costs 35 bits, not 13.
 """
 
 from __future__ import annotations
@@ -34,22 +34,29 @@ Ints = NDArray[np.int64]
 Multiples = NDArray[np.int32]
 Number = TypeVar("Number", bound=np.generic)
 
-SCALE: Final = 14
-"""Frequencies sum to 2^14: at 2^15 the states of rans.py would lose more (0.005 bit a symbol) than finer tables gain."""
+SCALE: Final = 13
+"""Frequencies sum to 2^13. Finer tables gain less than the 31-bit states of rans.py lose with them."""
 LIMIT: Final = 1 << 30
 """Magnitudes are below it."""
 GAUSSIAN, LAPLACE = 16, 8
 SHAPES: Final = range(3, 33)
 SCALES: Final = range(-128, 353)
 SPIKES: Final = range(256)
-DEPTHS: Final = 6
-"""Tables of a prior, at most: each leaves under 2^-8 of what it began with, and no mass is under 2^-48."""
-CONTEXTS: Final = 42
+DEPTHS: Final = 4
+"""Tables of a prior, at most: together they go down to 2^-44, and no mass is under 2^-40."""
+CONTEXTS: Final = 63
 """At most, so that one byte numbers contexts x depths, and the padding."""
 _LANES, _LEAST = (1, 4, 32), (1, 1 << 12, 1 << 16)  # as rans.lanes_for has it
+_ORDER: Final = np.array([*range(255, 0, -2), *range(0, 256, 2)], np.uint8)
+_PLACE: Final = np.argsort(_ORDER).astype(np.uint8)
+"""Place of each symbol among the slots of rANS: frequent ones in the middle, rare ones in turn at either end.
+
+A symbol costs a little less than its share at one end and a little more at the other, for a state is finite; so bits
+stay true on average even for data much wider than the prior.
+"""
 _EXACT: Final = 64
 _PARTS: Final = 8
-_RARE: Final = 8  # a table ends where 2^-8 of its probability is left, so that hardly a frequency is below 16
+_RARE: Final = (8, 12, 12, 12)  # the table of a depth ends where 2^-8 or 2^-12 of its probability is left
 
 
 def _bounds() -> Ints:
@@ -98,7 +105,7 @@ class Prior:
 
 @lru_cache(maxsize=4096)
 def masses(prior: Prior) -> Ints:
-    """P(symbol) in Q48 (int64 [256], read-only): at least 1 each, 2^48 in all; the last symbol has the whole tail."""
+    """P(symbol) in Q40 (int64 [256], read-only): at least 1 each, 2^40 in all; the last symbol has the whole tail."""
     tails = [1 << BITS]
     for bound in BOUNDS[1:-1].tolist():
         tails.append(survival(2 * bound - 1, prior.shape, prior.scale) if tails[-1] else 0)
@@ -110,7 +117,7 @@ def masses(prior: Prior) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`frequencies` (uint16 [256]) sum to 2^14. Symbol `end`, if below 256, stands for all from there on."""
+    """`frequencies` (uint16 [256]) sum to 2^13. Symbol `end`, if below 256, stands for all from there on."""
 
     frequencies: NDArray[np.uint16]
     end: int
@@ -122,7 +129,9 @@ def table(prior: Prior, depth: int) -> Table:
     begin = table(prior, depth - 1).end if depth else 0
     begin = min(begin, rans.SYMBOLS - 1)
     tails = np.cumsum(masses(prior)[::-1])[::-1]
-    rare = np.flatnonzero(tails[begin + 1 :] << _RARE < tails[begin]) if begin + 1 < rans.SYMBOLS else np.empty(0)
+    rare = (
+        np.flatnonzero(tails[begin + 1 :] << _RARE[depth] < tails[begin]) if begin + 1 < rans.SYMBOLS else np.empty(0)
+    )
     end = begin + 1 + int(rare[0]) if rare.size else rans.SYMBOLS
     if end == rans.SYMBOLS - 1:  # its escape would stand for itself
         end = rans.SYMBOLS
@@ -133,7 +142,7 @@ def table(prior: Prior, depth: int) -> Table:
 
 
 def _shares(parts: list[int], whole: int) -> Ints:
-    """2^14 shared out by `parts`, which add up to `whole`: rounded so that the sum is right, and 1 at least."""
+    """2^13 shared out by `parts`, which add up to `whole`: rounded so that the sum is right, and 1 at least."""
     scaled = [p << SCALE for p in parts]
     shares = np.array([max(1, p // whole) for p in scaled], np.int64)
     left = (1 << SCALE) - int(shares.sum())
@@ -249,8 +258,8 @@ class _Steps:
         self._count, self._depths = len(priors), depths
         made = [table(p, depth) for depth in range(depths) for p in priors]
         free = np.zeros(rans.SYMBOLS, np.uint16)
-        free[0] = 1 << SCALE
-        self.frequencies = np.concatenate([*(t.frequencies for t in made), free])
+        free[_PLACE[0]] = 1 << SCALE  # padding is symbol 0
+        self.frequencies = np.concatenate([*(t.frequencies[_ORDER] for t in made), free])
         self.ends = np.array([t.end for t in made], np.int16).reshape(depths, -1)
 
     def padded(self, contexts: NDArray[np.uint8], depth: int) -> NDArray[np.uint8]:
@@ -270,7 +279,7 @@ def write(out: Writer, multiples: Multiples, contexts: NDArray[np.uint8], priors
     The reader knows contexts and priors.
     """
     symbols, tried = symbols_of(multiples), _Steps(priors, DEPTHS)
-    left, steps = symbols, []
+    left, steps = symbols, list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]()
     while left.size or not steps:
         escapes = tried.ends[len(steps)][contexts]
         rest = left >= escapes
@@ -280,7 +289,9 @@ def write(out: Writer, multiples: Multiples, contexts: NDArray[np.uint8], priors
     numbers = np.concatenate([final.padded(c, depth) for depth, (_, c) in enumerate(steps)])
     coded = np.concatenate([np.pad(s, (0, _whole(s.size) - s.size)) for s, _ in steps])
     lanes = _LANES.index(rans.lanes_for(coded.size))
-    out.raw(bytes([len(steps) - 1 + DEPTHS * lanes])).blob(rans.encode(coded, numbers, final.frequencies, SCALE))
+    out.raw(bytes([len(steps) - 1 + DEPTHS * lanes])).blob(
+        rans.encode(_PLACE[coded], numbers, final.frequencies, SCALE)
+    )
     write_raw(out, multiples, symbols)
 
 
@@ -295,7 +306,7 @@ def read(source: Reader, contexts: NDArray[np.uint8], priors: Sequence[Prior]) -
     for depth, ends in enumerate(steps.ends):
         if depth and not places.size:
             raise FormatError("multiples: deeper than their escapes")
-        found = decoder.step(steps.padded(contexts, depth))[: contexts.size]
+        found = _ORDER[decoder.step(steps.padded(contexts, depth))[: contexts.size]]
         symbols[places] = found
         rest = found == ends[contexts]
         places, contexts = places[rest], contexts[rest]

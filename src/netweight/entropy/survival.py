@@ -15,8 +15,8 @@ from functools import lru_cache
 from math import isqrt
 from typing import Final
 
-BITS: Final = 48
-"""A survival of 1 is 2^48."""
+BITS: Final = 40
+"""A survival of 1 is 2^40."""
 _POINT: Final = 192
 _LARGEST_U: Final = 64  # beyond it a survival is under 2^-80
 
@@ -68,7 +68,7 @@ def _whole(shape: int) -> int:
 
 
 def survival(twice: int, shape: int, scale: int) -> int:
-    """P(|X| >= twice / 2) in Q48, rounded down, for beta = shape / 8 and alpha = 2^(scale / 16)."""
+    """P(|X| >= twice / 2) in Q40, rounded down, for beta = shape / 8 and alpha = 2^(scale / 16)."""
     u = _product(twice, shape, -shape * (16 + scale))
     if u > _LARGEST_U << _POINT:
         return 0

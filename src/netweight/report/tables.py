@@ -152,9 +152,7 @@ def tensor_table(tensors: Iterable[Inspected], *, with_files: bool = False) -> T
     listed = list(tensors)
     lossy = any(t.rel_mse is not None for t in listed)
     columns = (*[Column("file", number=False, folds=True)] * with_files, *_TENSOR_COLUMNS, *_LOSS_COLUMNS * lossy)
-    rows = (
-        (*[words(t.file)] * with_files, *_tensor_row(t), *(_loss_cells(t) if lossy else ())) for t in listed
-    )
+    rows = ((*[words(t.file)] * with_files, *_tensor_row(t), *(_loss_cells(t) if lossy else ())) for t in listed)
     return Table(columns, tuple(rows))
 
 

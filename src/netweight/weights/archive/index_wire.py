@@ -146,9 +146,7 @@ def _read_segments(source: Reader, budget: Budget, version: int) -> tuple[list[S
     base_files, base_offsets = source.varints(based), source.varints(based)
     other = [k for k, kind in enumerate(kinds) if kind != REGION]
     inlines = {
-        k: bytes(source.raw(n))
-        for k, n in zip(other, sizes, strict=True)
-        if kinds[k] == INLINE and k not in derived
+        k: bytes(source.raw(n)) for k, n in zip(other, sizes, strict=True) if kinds[k] == INLINE and k not in derived
     }
     names = iter(_read_names(source, regions))
     size, copy, base_file, base_offset = _take(sizes), _take(copies), _take(base_files), _take(base_offsets)

@@ -1,9 +1,9 @@
 """What an index of version 2 says beside one of version 1: notes, losses, and headers that follow from the rest.
 
-    notes  := text (JSON object)
-    losses := count varint | segment (difference to the one before, varint) of each
-              | ||x - y||^2 / ||x||^2 of each, largest |x - y| of each, bound in bits a weight of each:
-                high halves of float32, rounded up (2 bytes each)
+notes  := text (JSON object)
+losses := count varint | segment (difference to the one before, varint) of each
+          | ||x - y||^2 / ||x||^2 of each, largest |x - y| of each, bound in bits a weight of each:
+            high halves of float32, rounded up (2 bytes each)
 """
 
 from __future__ import annotations

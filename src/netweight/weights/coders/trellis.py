@@ -76,7 +76,9 @@ def encode(values: Floats, shapes: list[Shape], settings: Settings) -> tuple[byt
     return write(made, path, shapes, steps, settings.down)
 
 
-def write(made: Design, path: Path, shapes: list[Shape], steps: NDArray[np.float32], down: bool) -> tuple[bytes, Floats]:
+def write(
+    made: Design, path: Path, shapes: list[Shape], steps: NDArray[np.float32], down: bool
+) -> tuple[bytes, Floats]:
     """(body, what it decodes to) of a path; `shapes` as the path sees them."""
     out = Writer().raw(bytes([made.states.bit_length() - 1 | _DOWN * down]))
     out.varint(steps.size).raw(steps.view(np.uint8)).raw(bytes([made.scales.flags]))

@@ -88,7 +88,7 @@ def first_design(values: Floats, shapes: list[Shape], states: int, strength: flo
 
 
 def _rates(counts: NDArray[np.integer], groups: int, strength: float) -> Floats:
-    """lambda x bits of each index, float32 [groups, 2, 2 REACH + 1], from symbol counts [2 groups, SYMBOLS]."""
+    """Lambda x bits of each index, float32 [groups, 2, 2 REACH + 1], from symbol counts [2 groups, SYMBOLS]."""
     exact = 2 * EXACT - 1
     total = counts.sum(axis=1, keepdims=True)
     bits = -np.log2((counts[:, :exact] + _SMOOTH) / (total + _SMOOTH * exact))
@@ -97,7 +97,9 @@ def _rates(counts: NDArray[np.integer], groups: int, strength: float) -> Floats:
     return np.asarray(strength * by_index.reshape(2, groups, -1).swapaxes(0, 1), np.float32)
 
 
-def _follow(values: Floats, design: Design, parts: list[tuple[int, int]]) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+def _follow(
+    values: Floats, design: Design, parts: list[tuple[int, int]]
+) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
     """(indices, unions) of the given segments, the rest left at zero."""
     indices, unions = np.zeros(values.size, np.int32), np.zeros(values.size, np.uint8)
     points = trellis_points.table(design.offsets, design.count, REACH).reshape(2 * design.count, -1)

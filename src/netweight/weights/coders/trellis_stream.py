@@ -7,6 +7,8 @@ The context of a weight is union x groups + group, where the union follows from 
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ def segments(count: int) -> list[tuple[int, int]]:
     lanes = rans.lanes_for(count)
     size, longer = divmod(count, lanes)
     starts = [k * size + min(k, longer) for k in range(lanes + 1)]
-    return list(zip(starts[:-1], starts[1:], strict=True))
+    return list(pairwise(starts))
 
 
 @njit(nogil=True, cache=True)

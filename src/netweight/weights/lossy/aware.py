@@ -9,6 +9,7 @@ CERWU (2025); one lambda for all columns and tensors is one slope of output erro
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -21,11 +22,11 @@ from ..coders.trellis import Settings
 from ..coders.trellis_design import REACH, Design, Path, _rates, design, first_design, path_of
 from ..coders.trellis_stream import segments
 from ..coders.trellis_symbols import LARGEST, SYMBOLS
-from .aware_search import run_columns
+from .aware_search import pass_on, run_columns
 from .feedback import Feedback
 from .values import Floats
 
-_GROUP: Final = 64  # columns whose errors reach the later groups in one product
+_GROUP: Final = 64  # columns whose errors reach the later groups together
 _ROUNDS: Final = 2
 
 
@@ -83,11 +84,11 @@ def _follow(scaled: Floats, made: Design, feedback: Feedback) -> tuple[Floats, P
             union, twist, moves.next_state, moves.union_of, cuts, start * rows, state,
             indices[part], unions[part], errors[part],
         )  # fmt: skip
-        later = slice(start + _GROUP, None)
-        left[later] -= feedback.passed[part, later].T @ errors[part]
+        pass_on(left[start + _GROUP :], feedback.passed[part, start + _GROUP :], errors[part])
     return left, path_of(indices.reshape(-1), unions.reshape(-1), made)
 
 
+@lru_cache
 def _branches(states: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """(union, twist) of the lower half of the states; nothing for the scalar quantiser."""
     if states == 1:

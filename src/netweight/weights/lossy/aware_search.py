@@ -65,3 +65,20 @@ def run_columns(  # type: ignore[no-untyped-def]
             for r in range(rows):
                 values[i, r] -= share * errors[j, r]
     return state
+
+
+@njit(nogil=True, cache=True)
+def pass_on(values, passed, errors):  # type: ignore[no-untyped-def]
+    """values[i] -= sum over j of passed[j, i] errors[j]: float32 [later, rows], [columns, later] and [columns, rows].
+
+    Four columns at a time, in a fixed order: a product of matrices whose last bits don't depend on threads.
+    """
+    whole = len(errors) // 4 * 4
+    for i in range(len(values)):
+        for j in range(0, whole, 4):
+            a, b, c, d = passed[j, i], passed[j + 1, i], passed[j + 2, i], passed[j + 3, i]
+            for r in range(values.shape[1]):
+                values[i, r] -= a * errors[j, r] + b * errors[j + 1, r] + (c * errors[j + 2, r] + d * errors[j + 3, r])
+        for j in range(whole, len(errors)):
+            for r in range(values.shape[1]):
+                values[i, r] -= passed[j, i] * errors[j, r]

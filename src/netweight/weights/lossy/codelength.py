@@ -32,7 +32,10 @@ Progress = Callable[[str, int, int], None]
 WIDTH: Final = 0.25
 """Standard deviation of the Gaussian, mean magnitude of the Laplace prior."""
 STEP: Final = WIDTH / 64
-_PRIORS: Final = {L2: Prior(GAUSSIAN, 104), L1: Prior(LAPLACE, 96)}  # 64 steps: alpha is 2^(104 / 16) = 64 sqrt 2, and 2^(96 / 16)
+_PRIORS: Final = {
+    L2: Prior(GAUSSIAN, 104),
+    L1: Prior(LAPLACE, 96),
+}  # 64 steps: alpha is 2^(104 / 16) = 64 sqrt 2, and 2^(96 / 16)
 STRENGTHS: Final = (0.0, *(2.0**k for k in range(-9, 2)))
 """As multiples of the strength at which the penalty is the code length under the fixed prior."""
 REL_MSE: Final = 0.01

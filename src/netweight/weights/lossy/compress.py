@@ -16,7 +16,7 @@ from ...errors import InputError
 from ...source import FileSource
 from ..archive import outputs
 from ..archive.api import ArchiveReceipt, PathLike, descriptor_sink, effort_named, problems_of
-from ..archive.index import COPY, Index, Piece
+from ..archive.index import COPY, Index, Piece, Segment
 from ..archive.inputs import InputFile, Inputs, default_archive_path, open_inputs
 from ..archive.plan import Plan, element_total, make_plan
 from ..archive.pool import ordered_map, thread_count
@@ -24,10 +24,12 @@ from ..archive.reader import Progress
 from ..archive.writer import LosslessEncoder, write_archive
 from ..coders.trellis_design import LAMBDA
 from ..methods import Effort
+from .calibrated import Calibrated, calibrate
+from .calibration import Calibration, Source, open_calibration
 from .convert import needs_conversion, write_safetensors
 from .encoder import LossyEncoder, Quantiser, StepOf, Sums
-from .survey import energies
 from .rate import Bracket, Figure, find_step, first_step
+from .survey import energies
 from .target import BITS, MAX_ERROR, REL_MSE, SIZE, Target, Touched
 
 STATES: Final = {"fast": 8, "balanced": 64, "max": 256}
@@ -74,14 +76,20 @@ class _Job:
     strength: float
     equal_error: bool
     limit: float = float("inf")
+    calibrated: Calibrated | None = None
 
     def encoder(self, step: float) -> LossyEncoder:
         """`step` is in units of each tensor's rms where errors are to be equal."""
         quantiser = Quantiser(self._step_of(step), self.states, self.strength, self.limit)
+        if self.calibrated is not None:
+            quantiser = replace(quantiser, layer_of=self.calibrated.layer)
         plain = LosslessEncoder(self.plan, self.inputs, None, self.effort)
         return LossyEncoder(plain, self.plan.index, self.touched, quantiser, self.effort)
 
     def _step_of(self, step: float) -> StepOf:
+        if self.calibrated is not None:
+            factors = self.calibrated.factors
+            return lambda k: step * factors.get(k, 1.0)
         if not self.equal_error:
             return lambda _: step
         rms = self.rms
@@ -168,6 +176,7 @@ def compress_lossy(
     touched: Touched | None = None,
     effort: str = "balanced",
     equal_error: bool = False,
+    calibration: Source | None = None,
     notes: dict[str, Any] | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -179,6 +188,10 @@ def compress_lossy(
     dtypes. One step serves all tensors, which is reverse water-filling; with `equal_error` each tensor gets the step that
     gives it the same ||w - q||^2 / ||w||^2. `notes` (JSON-able) go into the archive.
 
+    `calibration` (a file, a mapping or a function of the weight's name: calibration.py) tells what layers see. Their
+    weights are then quantised for the least error of the layers' outputs, and steps differ from tensor to tensor; targets
+    and losses are still of the weights. The receipt's notes tell the output error.
+
     Raises InputError, for a target that can't be had too: the nearest possible is named; OutputError.
     """
     started = time.perf_counter()
@@ -186,12 +199,16 @@ def compress_lossy(
     rule = touched or Touched()
     if (target is None) == (step is None):
         raise InputError("give either a target or a step")
-    with _safetensors_inputs(src) as inputs:
+    if calibration is not None and (equal_error or (target is not None and target.kind == MAX_ERROR)):
+        raise InputError(
+            "a calibration spends the error where it is felt least: it can't go with equal or largest errors"
+        )
+    with _safetensors_inputs(src) as inputs, open_calibration(calibration) as known:
         out = Path(os.path.abspath(dst if dst is not None else default_archive_path(src)))
         outputs.refuse_existing(out, force)
         if any(out.exists() and os.path.samefile(out, f.source.name) for f in inputs.files):
             raise InputError(f"{out}: is the input; choose another output")
-        job = _job(inputs, rule, chosen, workers, STATES[effort], equal_error, target)
+        job = _job(inputs, rule, chosen, workers, STATES[effort], equal_error, target, known)
         run = _Run(job, target, dict(notes or {}), out, force, progress)
         step_taken, size = run.fixed(step) if step is not None else run.search()
         total, index = run.sums.total(), job.plan.index
@@ -201,14 +218,20 @@ def compress_lossy(
             tensors=sum(len(f.layout.regions) + len(f.layout.empty) for f in inputs.files), files=len(index.files),
             seconds=time.perf_counter() - started, problems=problems_of(index.files), quantised=total.weights,
             payload_bytes=total.bits / 8, rel_mse=total.rel_mse, max_error=total.worst, step=step_taken,
-            notes=index.notes or {},
+            notes=(index.notes or {}) | ({"calibration": job.calibrated.notes(total.felt)} if job.calibrated else {}),
         )  # fmt: skip
 
 
 def _job(
-    inputs: Inputs, rule: Touched, effort: Effort, threads: int, states: int, equal_error: bool, target: Target | None
-) -> _Job:
-    plan = make_plan(inputs, effort, None, kind=rule)
+    inputs: Inputs, rule: Touched, effort: Effort, threads: int, states: int, equal_error: bool, target: Target | None,
+    known: Calibration | None = None,
+) -> _Job:  # fmt: skip
+    def kind(segment: Segment) -> tuple[bool, str]:
+        """Calibrated tensors lie in blocks of their own."""
+        touches = rule(segment)
+        return touches, segment.name if touches and known and known.layer(segment.name, segment.shape) else ""
+
+    plan = make_plan(inputs, effort, None, kind=kind)
     touched = {k for k, s in enumerate(plan.index.segments) if s.how != COPY and rule(s)}
     if not touched:
         raise InputError(
@@ -218,8 +241,9 @@ def _job(
     strict = target is not None and target.kind == MAX_ERROR
     limit = target.limit if strict and target else float("inf")
     return _Job(
-        plan, inputs, touched, effort, threads, 1 if strict else states, 0.0 if strict else LAMBDA, equal_error, limit
-    )
+        plan, inputs, touched, effort, threads, 1 if strict else states, 0.0 if strict else LAMBDA, equal_error, limit,
+        calibrate(plan, inputs, touched, known) if known else None,
+    )  # fmt: skip
 
 
 def rms_of(src: PathLike, rule: Touched) -> float:
@@ -291,7 +315,9 @@ class _Run:
         nearest = figure.of(self.sums.total())
         if figure.target.kind == SIZE:
             rest = math.ceil(figure.fixed_bits / 8)
-            return f"the smallest that was reached is {math.ceil(nearest)} bytes, {rest} of them for what isn't quantised"
+            return (
+                f"the smallest that was reached is {math.ceil(nearest)} bytes, {rest} of them for what isn't quantised"
+            )
         return f"the nearest that was reached is {nearest:.6g}"
 
     def _look(self) -> None:
@@ -314,8 +340,9 @@ class _Run:
         encoder.bounds = True
         index.notes = self.notes
         sink = descriptor_sink(descriptor)
-        size = write_archive(self.job.plan, self.job.inputs, _Noting(encoder, index), self.job.threads, sink, self.progress)
-        return size
+        return write_archive(
+            self.job.plan, self.job.inputs, _Noting(encoder, index), self.job.threads, sink, self.progress
+        )
 
 
 class _Noting:

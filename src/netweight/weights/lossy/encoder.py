@@ -18,19 +18,26 @@ from ..archive.writer import Coded, LosslessEncoder
 from ..coders import trellis
 from ..coders.scales import Shape, shapes_of
 from ..coders.trellis import Settings
-from ..methods import TRELLIS, encode_parts, Effort
+from ..methods import TRELLIS, Effort, encode_parts
+from .aware import encode_aware
 from .bounds import shannon_lower_bound
+from .calibration import Layer
+from .feedback import output_error
 from .values import Floats, bytes_of, floats_of, rounded, squares
 
 _DEAR: Final = 0.6  # of the dtype's width: from here on the lossless code may be shorter
 _BOUND_SAMPLE: Final = 1 << 16
 StepOf = Callable[[int], float]
 """Segment number -> grid step."""
+LayerOf = Callable[[int], Layer | None]
+"""Segment number -> what its layer sees; None if it isn't calibrated."""
 
 
 @dataclass
 class Sums:
-    """Over weights: how many, ||x||^2, ||x - y||^2, the largest |x - y|, payload bits of their blocks, the bound on them."""
+    """Over weights: how many, ||x||^2, ||x - y||^2, the largest |x - y|, payload bits of their blocks, the bound on them;
+    `felt` is the error of the outputs of calibrated layers.
+    """
 
     weights: int = 0
     energy: float = 0.0
@@ -38,6 +45,7 @@ class Sums:
     worst: float = 0.0
     bits: float = 0.0
     bound: float = 0.0
+    felt: float = 0.0
 
     def add(self, other: Sums) -> None:
         self.weights += other.weights
@@ -46,6 +54,7 @@ class Sums:
         self.worst = max(self.worst, other.worst)
         self.bits += other.bits
         self.bound += other.bound
+        self.felt += other.felt
 
     @property
     def rel_mse(self) -> float:
@@ -54,14 +63,15 @@ class Sums:
 
 @dataclass(frozen=True)
 class Quantiser:
-    """How blocks are quantised: the grid step of each segment, states of the trellis, lambda, and the largest error
-    that a weight may have (infinite: none is promised).
+    """How blocks are quantised: the grid step of each segment, states of the trellis, lambda, the largest error
+    that a weight may have (infinite: none is promised), and what layers see.
     """
 
     step_of: StepOf
     states: int
     strength: float
     limit: float = float("inf")
+    layer_of: LayerOf = lambda _: None
 
     def settings(self, segments: list[int], shapes: int) -> Settings:
         """For a block of these segments, one a shape."""
@@ -102,6 +112,7 @@ class LossyEncoder:
             counted.bits = 8 * length * piece.nbytes / data.size
             if self.bounds:
                 counted.bound = _bound(part, spec.dtype, counted)
+            counted.felt = _felt(part, mine, spec.dtype, self.quantiser.layer_of(piece.segment))
             with self._lock:
                 self.sums[piece.segment].add(counted)
         return Coded(payload, tuple(hashes), pieces)
@@ -128,13 +139,24 @@ def _difference(data: NDArray[np.uint8], decoded: NDArray[np.uint8], name: str) 
     return Sums(x.size, squares(wide), squares(noise), float(np.abs(noise).max(initial=0.0)))
 
 
+def _felt(data: NDArray[np.uint8], decoded: NDArray[np.uint8], name: str, layer: Layer | None) -> float:
+    """The error of the outputs, tr(E H E^T), of whole rows of a calibrated tensor; 0 for others."""
+    spec = Spec(name, ((data.size * 8 // dtype(name).bits,),))
+    x, y = floats_of(data, spec), floats_of(decoded, spec)
+    if layer is None or x is None or y is None or x.size % layer.columns:
+        return 0.0
+    return output_error((x - y).reshape(-1, layer.columns), layer.moments)
+
+
 def _bound(data: NDArray[np.uint8], name: str, sums: Sums) -> float:
     """Shannon's lower bound on the bits of these weights at the error of `sums`, from a sample of them."""
     values = floats_of(data, Spec(name, ((data.size * 8 // dtype(name).bits,),)))
     if values is None or not 0 < sums.rel_mse < 1:
         return 0.0
     sample = values[:: max(1, values.size // _BOUND_SAMPLE)]
-    return sums.weights * shannon_lower_bound(sample, sums.noise / sums.weights / max(squares(sample) / sample.size, 1e-300))
+    return sums.weights * shannon_lower_bound(
+        sample, sums.noise / sums.weights / max(squares(sample) / sample.size, 1e-300)
+    )
 
 
 def encode_touched(
@@ -158,7 +180,12 @@ def _quantised(
 ) -> tuple[bytes, NDArray[np.uint8]] | None:
     """(body, decoded bytes); None if the weights can't be had within the limit, or are too many steps large."""
     shapes: list[Shape] = shapes_of(spec)
-    made = trellis.encode(values, shapes, quantiser.settings(segments, len(shapes)))
+    settings = quantiser.settings(segments, len(shapes))
+    layer = quantiser.layer_of(segments[0]) if len(segments) == 1 else None
+    if layer is not None and shapes[0].columns == layer.columns:
+        made = encode_aware(values, shapes[0], settings, layer.feedback)
+    else:
+        made = trellis.encode(values, shapes, settings)
     if made is None:
         return None
     body, restored = made

@@ -63,10 +63,14 @@ class Bracket:
         self.figure = figure
         self.fine: tuple[float, float] | None = None  # (log2 step, log2 figure), on the side of small errors
         self.coarse: tuple[float, float] | None = None
-        self.best: tuple[float, float] | None = None  # the coarsest step that keeps the target, or the finest with fewest bits
+        self._last: list[tuple[float, float]] = []
+        self.best: tuple[float, float] | None = (
+            None  # the coarsest step that keeps the target, or the finest with fewest bits
+        )
 
     def add(self, step: float, value: float) -> None:
         point = (math.log2(step), math.log2(max(value, 1e-30)))
+        self._last = [*self._last[-1:], point]
         kept = self.figure.kept(value)
         if kept == self.figure.rises:
             if self.fine is None or point[0] > self.fine[0]:
@@ -79,7 +83,6 @@ class Bracket:
     def next_step(self) -> float:
         """By the secant through both sides, a little within the limit; by a guessed slope while one side is unknown."""
         aim = math.log2(self.figure.target.limit * (1 - _CLOSE[self.figure.target.kind] / 2))
-        slope = 1.8 if self.figure.rises else -0.5
         if self.fine and self.coarse:
             (a, fa), (b, fb) = self.fine, self.coarse
             at = a + (b - a) * (aim - fa) / (fb - fa) if fb != fa else (a + b) / 2
@@ -87,10 +90,17 @@ class Bracket:
             return float(2.0 ** min(max(at, a + margin), b - margin))
         here = self.fine or self.coarse
         assert here is not None
-        move = (aim - here[1]) / slope
-        if not self.figure.rises:
-            move = (here[1] - aim) * max(2.0**aim, 0.25) if self.figure.target.kind == BITS else move
+        move = (aim - here[1]) / self._slope()
         return float(2.0 ** (here[0] + max(-_LONGEST, min(_LONGEST, move))))
+
+    def _slope(self) -> float:
+        """D log2 figure / d log2 step: of the last two trials, or guessed."""
+        guess = 1.8 if self.figure.rises else -0.4
+        if len(self._last) < 2 or self._last[0][0] == self._last[1][0]:
+            return guess
+        (a, fa), (b, fb) = self._last
+        slope = (fb - fa) / (b - a)
+        return slope if guess / 8 <= slope <= guess * 4 or guess * 4 <= slope <= guess / 8 else guess
 
 
 def find_step(trial: Trial, figure: Figure, start: float, most: int = _MOST_TRIALS) -> float | None:

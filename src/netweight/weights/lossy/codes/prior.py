@@ -134,9 +134,9 @@ def _read_levels(source: Reader, kind: int, shapes: list[Shape]) -> NDArray[np.u
 def _contexts(levels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], list[int]]:
     """The levels that occur, numbered (uint8 [n]), and how much wider each is (in sixteenths of an octave).
 
-    They end five octaves above and below the middle: that makes at most priors.CONTEXTS.
+    Level 0, eight octaves under the middle and more, counts as level 1: that leaves priors.CONTEXTS.
     """
-    levels = np.clip(levels, _MIDDLE - priors.CONTEXTS // 2, _MIDDLE + priors.CONTEXTS // 2 - 1)
+    levels = np.maximum(levels, 1)
     used = np.flatnonzero(np.bincount(levels, minlength=scales.LEVELS)) if levels.size else np.array([_MIDDLE])
     numbers = np.zeros(scales.LEVELS, np.uint8)
     numbers[used] = np.arange(used.size)

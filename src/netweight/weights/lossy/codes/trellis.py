@@ -18,7 +18,8 @@ from ...coders.scales import Shape
 from ...coders.state_machine import STATES
 from ..code import LossyCode
 from ..rate import NOISE_OF_STEP
-from ..values import Floats, rel_mse as error_of
+from ..values import Floats
+from ..values import rel_mse as error_of
 
 _BLOCK: Final = 1 << 20
 _TRIES: Final = 5
