@@ -19,6 +19,7 @@ _VERBS: Final = {
     "weigh": "Weigh a checkpoint under every code we have.",
     "compress": "Compress a checkpoint: losslessly, at a stated error, or for a task.",
     "decompress": "Give back the file: the same byte for byte, or with the weights that were quantised.",
+    "curve": "Measure how few bits a checkpoint takes at which error.",
     "inspect": "Show what each tensor takes and how far that is from its bound.",
     "verify": "Decode everything and check every checksum.",
     "demo": "The story in one command, on a small trained network.",

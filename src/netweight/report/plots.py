@@ -21,7 +21,7 @@ _OURS, _ODD, _THEIRS, _RAW, _BOUND = "#0e7c86", "#13939f", "#9aa6b8", "#c3cad6",
 _INK, _SOFT, _LINE = "#14181f", "#596273", "#dfe3ea"
 _WIDTH_INCHES: Final = 9.0
 _DPI: Final = 160
-_STYLE: Final[Any] = {
+PLOT_STYLE: Final[Any] = {
     "font.size": 10.0,
     "font.family": "DejaVu Sans",
     "text.color": _INK,
@@ -48,7 +48,7 @@ def render(weighing: Weighing) -> bytes:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(PLOT_STYLE):
         figure = Figure(dpi=_DPI, facecolor="white", layout="constrained")
         FigureCanvasAgg(figure)
         _draw(figure, weighing)

@@ -145,8 +145,17 @@ def inspected(tensor: TensorInfo, bounds: Bounds) -> Inspected:
     # A part of a larger storage takes its part of the storage's bytes.
     share = own / tensor.original_bytes if tensor.original_bytes else 0.0
     return Inspected(
-        name, tensor.file, tensor.dtype, tensor.shape, tensor.elements, tensor.codec, own, share * tensor.bytes, bound,
-        None if loss is None else loss.rel_mse, None if loss is None else loss.max_error,
+        name,
+        tensor.file,
+        tensor.dtype,
+        tensor.shape,
+        tensor.elements,
+        tensor.codec,
+        own,
+        share * tensor.bytes,
+        bound,
+        None if loss is None else loss.rel_mse,
+        None if loss is None else loss.max_error,
     )
 
 

@@ -4,9 +4,11 @@ The knob t is continuous, a larger t is coarser: fewer bytes, a lower score (t m
 of a Lagrange multiplier, of a share of neurons). An evaluation is dear (encode, decode, run a test set), noisy and not
 monotonic: near the floor every setting is a new throw of quantisation noise. So the search brackets the floor, narrows
 the bracket (the drop grows about exponentially in t, hence false position on its logarithm, kept away from the ends),
-and spends what is left on settings just beyond the last bad one, where a lucky throw is cheaper still. What it returns
-is always a setting that was itself measured and kept the floor. It is chosen with the very score that it is then
-praised for, so on fresh data it may lie below the floor by about the noise of a score.
+and spends what is left on settings just beyond the last bad one, where a lucky throw is cheaper still. Where scores
+turn out to rise with t by a good part of the allowed drop, the bracket's exact place means little: it is left wider and
+more is spent on such throws. What it returns is always a setting that was itself measured and kept the floor. It is
+chosen with the very score that it is then praised for, so on fresh data it may lie below the floor by about the noise
+of a score.
 
 Everything is decided by the evaluations alone, so a search whose evaluations are remembered (journal.py) goes the same
 way again.
@@ -14,6 +16,7 @@ way again.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,7 +76,10 @@ PRECISION: Final = 0.005
 MOST: Final = 12
 """Evaluations that a search may make."""
 
-_BEYOND: Final = 3  # lucky throws that are tried, if the bracket is narrow before evaluations run out
+_BEYOND: Final = 3  # lucky throws that are tried, if the bracket is narrow before evaluations run out ...
+_BEYOND_NOISY: Final = 8  # ... and where throws differ much
+_NOISY_PRECISION: Final = 0.02
+_NOISY: Final = 0.25  # share of the allowed drop by which a coarser setting scores more than a finer one
 _MARGIN: Final = 0.2  # false position stays this far from both ends of the bracket
 _SHORTEST: Final = 1e-9  # settings closer than this share of the knob's range are one
 _TINY: Final = 1 / 32  # a drop of nothing counts as this share of the drop that is allowed
@@ -129,6 +135,13 @@ class _Search:
     def left(self) -> int:
         return self.most - len(self.done)
 
+    @property
+    def noisy(self) -> bool:
+        """Whether a coarser setting scored clearly more than the next finer one."""
+        scores = [e.score for e in sorted(self.done, key=lambda e: e.t)]
+        rise = max((b - a for a, b in itertools.pairwise(scores)), default=0.0)
+        return rise > _NOISY * (self.reference - self.floor)
+
     def bracket(self) -> None:
         """Walk from the start with doubling steps until one setting is good and a coarser one is bad, or to the end."""
         t, step = self.knob.clip(self.knob.start), self.knob.step
@@ -150,7 +163,7 @@ class _Search:
         bisect = False
         while self.good and self.bad and self.left:
             good, bad = self.good, self.bad
-            if good.bytes - bad.bytes <= precision * good.bytes:
+            if good.bytes - bad.bytes <= good.bytes * (max(precision, _NOISY_PRECISION) if self.noisy else precision):
                 return
             width = bad.t - good.t
             t = good.t + width * (0.5 if bisect else self._share(good, bad))
@@ -186,7 +199,7 @@ class _Search:
         base, shortest = self.bad.t, _SHORTEST * (self.knob.coarsest - self.knob.finest)
         width = max(self.bad.t - self.good.t, shortest)
         step = max(width, self.span / 2)
-        for _ in range(min(self.left, _BEYOND)):
+        for _ in range(min(self.left, _BEYOND_NOISY if self.noisy else _BEYOND)):
             t = base + step
             while any(abs(e.t - t) < width / 4 for e in self.done):
                 t += width / 2
