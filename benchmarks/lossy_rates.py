@@ -236,7 +236,8 @@ def measure(path: Path, options: argparse.Namespace, points: list[dict[str, Any]
     points = merged(points, [asdict(p) for p in new])
     anchor = LOSSY_PEERS[ANCHOR]().name
     at = anchors(p for p in points if (p["network"], p["code"]) == (subject.name, anchor))
-    points = with_duel(points, duel(subject, [c for c in codes if c in OURS], at, options.repetitions))
+    if ours := [c for c in codes if c in OURS]:
+        points = with_duel(points, duel(subject, ours, at, options.repetitions))
     entropies = np.array([differential_entropy(m) for m in subject.matrices.values()])
     ideal = [b for p in at for b in bounds(subject, p["rel_mse"], entropies)]
     return merged(points, [asdict(b) for b in ideal])

@@ -60,7 +60,9 @@ def _line(axes: Axes, found: Sweep) -> None:
     axes.set_xlabel(NORMS[found.kind])
     axes.set_ylabel("bits of all weights")
     axes.set_title(f"{found.kind.upper()} decay is a code length under a {NAMES[found.kind]} prior")
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.07))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    axes.legend(loc="upper left")
 
 
 def _sums(axes: Axes, told: Told) -> None:

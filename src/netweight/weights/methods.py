@@ -23,7 +23,7 @@ from ..spec import Spec, dtype
 
 Bytes = NDArray[np.uint8]
 
-STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS = range(10)
+STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK = range(11)
 _MODULES: Final = {
     CONSTANT: "constant",
     GENERAL: "general",
@@ -32,8 +32,21 @@ _MODULES: Final = {
     MIXED: "mixed",
     PALETTE: "palette",
     TRELLIS: "trellis_block",
+    LOWRANK: "lowrank",
 }
-NAMES: Final = ("stored", "constant", "general", "fast", "balanced", "max", "palette", "blocks", "delta", "trellis")
+NAMES: Final = (
+    "stored",
+    "constant",
+    "general",
+    "fast",
+    "balanced",
+    "max",
+    "palette",
+    "blocks",
+    "delta",
+    "trellis",
+    "low rank",
+)
 
 
 MAX_BLOCK_BYTES: Final = 128 << 20
@@ -54,7 +67,7 @@ class Effort:
 EFFORTS: Final = {
     "fast": Effort("fast", (CONSTANT, FAST), 1 << 20, 3),
     "balanced": Effort("balanced", (CONSTANT, PALETTE, BALANCED), 1 << 20, 12),
-    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED), 1 << 21, 19),
+    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED, LOWRANK), 1 << 21, 19),
 }
 
 

@@ -36,10 +36,12 @@ _MOST_REACH: Final = 127
 _MOST_SHIFT: Final = 24
 _LEAST_SIDE: Final = 48  # rows and columns of a matrix that can have a low rank worth telling
 _LEAST: Final = 1 << 15
-_STEP: Final = 3.0  # of the factors, in standard deviations of what the model leaves unsaid
+_STEP: Final = 3.6  # of the factors, in standard deviations of what the model leaves unsaid
 _WIDTH: Final = 0.07  # of a level, in standard deviations of the scores
 _PROBE: Final = 8
-_EDGE: Final = 1.3  # how far above what noise has a singular value (squared) must be
+_CLEAR: Final = 1.3  # times what noise has, which the largest singular value (squared) must reach
+_RANKS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_SAMPLE: Final = 1 << 20
 
 
 @njit(nogil=True, cache=True)
@@ -156,25 +158,37 @@ def _read_model(source: Reader, rows: int, columns: int) -> _Model:
 
 
 def _fit(symbols: Bytes) -> _Model | None:
-    """The model of `symbols` (uint8 [rows, columns]) that seems to save most; None if it saves nothing."""
+    """The model of `symbols` (uint8 [rows, columns]) that makes them shortest; None if nothing stands out of the noise."""
     counts = np.bincount(symbols.reshape(-1), minlength=rans.SYMBOLS).astype(np.float64)
     scores = _normal(np.cumsum(counts) - counts / 2, counts)
-    rows, columns = symbols.shape
-    edge = (np.sqrt(rows) + np.sqrt(columns)) ** 2
-    if _singular(scores[symbols], _PROBE, None)[1][0] ** 2 < _EDGE * edge:
+    edge = float(np.sqrt(symbols.shape).sum() ** 2)  # of the squared singular values of noise
+    if _singular(scores[symbols], _PROBE, None)[1][0] ** 2 < _CLEAR * edge:
         return None
-    most = min(_MOST_RANK, min(symbols.shape) // 2)
-    left, values, right = _singular(scores[symbols], most, None)
-    rank = _best_rank(values, rows, columns)
-    if not rank:
-        return None
+    left, values, right = _singular(scores[symbols], min(_MOST_RANK, min(symbols.shape) // 2), None)
+    spikes = max(1, int(np.count_nonzero(values**2 > edge)))
     # Better scores: what the model expects of each symbol.
-    expected = (left[:, :rank] * values[:rank]) @ right[:, :rank].T
+    expected = (left[:, :spikes] * values[:spikes]) @ right[:, :spikes].T
     sums = np.bincount(symbols.reshape(-1), weights=expected.reshape(-1), minlength=rans.SYMBOLS)
-    scores = _normal(sums / np.maximum(counts, 1), counts)
-    left, values, right = _singular(scores[symbols], most, right)
-    rank = _best_rank(values, rows, columns)
-    return _quantised(left[:, :rank], values[:rank], right[:, :rank]) if rank else None
+    left, values, right = _singular(_normal(sums / np.maximum(counts, 1), counts)[symbols], values.size, right)
+    models = [_quantised(left[:, :r], values[:r], right[:, :r]) for r in _RANKS if r <= values.size]
+    return min(models, key=lambda m: _price(m, symbols))
+
+
+def _price(model: _Model, symbols: Bytes) -> float:
+    """Bits of the factors and of the symbols, from a sample of rows."""
+    every = max(1, symbols.size // _SAMPLE)
+    part = _Model(np.ascontiguousarray(model.left[:, ::every]), model.right, model.multipliers, model.shift)
+    counts = np.zeros(_LEVELS << 8, np.uint32)
+    tables.count_pairs(part.levels(), np.ascontiguousarray(symbols[::every]).reshape(-1), counts)
+    bits = tables.merge_contexts(counts.reshape(_LEVELS, rans.SYMBOLS) * np.uint32(every), _MOST_CONTEXTS)[2]
+    return bits + sum(_entropy(row) for side in (model.left, model.right) for row in side)
+
+
+def _entropy(values: NDArray[np.int32]) -> float:
+    """Order-0 bits of all."""
+    counts = np.bincount(values - values.min()).astype(np.float64)
+    used = counts[counts > 0]
+    return float((used * np.log2(values.size / used)).sum())
 
 
 def _normal(scores: NDArray[np.float64], counts: NDArray[np.float64]) -> Floats:
@@ -196,19 +210,6 @@ def _singular(z: Floats, rank: int, start: Floats | None) -> tuple[Floats, Float
         basis = np.linalg.qr(z.T @ np.linalg.qr(z @ basis)[0])[0]
     left, values, turn = np.linalg.svd(z @ basis, full_matrices=False)
     return left, values, basis @ turn.T
-
-
-def _best_rank(values: Floats, rows: int, columns: int) -> int:
-    """How many components save most bits, less those of their factors; 0 if none does."""
-    cells, ranks = rows * columns, np.arange(1, values.size + 1)
-    left_over = np.maximum(1 - np.cumsum(np.square(values, dtype=np.float64)) / cells, 1e-3)
-    noise = left_over * (1 + ranks * (rows + columns) * _STEP**2 / 12 / cells)
-    saved = -0.5 * cells * np.log2(noise)
-    for side in (rows, columns):
-        deviation = np.square(values, dtype=np.float64) / (side * _STEP**2)
-        saved -= np.cumsum(0.5 * side * np.log2(2 * np.pi * np.e * (deviation + 1 / 12)))
-    best = int(saved.argmax())
-    return best + 1 if saved[best] > 0 else 0
 
 
 def _quantised(left: Floats, values: Floats, right: Floats) -> _Model:

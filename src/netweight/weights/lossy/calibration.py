@@ -151,9 +151,11 @@ def _of_file(path: Path, stack: ExitStack) -> tuple[Lookup, tuple[str, ...]]:
 
 def _of_npz(path: Path, stack: ExitStack) -> tuple[Lookup, tuple[str, ...]]:
     try:
-        archive = stack.enter_context(np.load(path, allow_pickle=False))
+        archive = np.load(stack.enter_context(path.open("rb")), allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: can't be read as .npz: {error}") from None
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise InputError(f"{path}: is no .npz file")
 
     def lookup(name: str) -> NDArray[Any] | None:
         try:

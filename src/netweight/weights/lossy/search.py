@@ -119,7 +119,7 @@ class _Search:
         self.done: list[Evaluation] = []
         self.good: Evaluation | None = None
         self.bad: Evaluation | None = None
-        self.span = 0.0  # width of the bracket when its bad end was last set
+        self.first = self.span = 0.0  # width of the first bracket, and when its bad end was last set
 
     def try_at(self, t: float) -> Evaluation:
         found = self.evaluate(t)
@@ -136,11 +136,15 @@ class _Search:
         return self.most - len(self.done)
 
     @property
-    def noisy(self) -> bool:
-        """Whether a coarser setting scored clearly more than the next finer one."""
+    def noise(self) -> float:
+        """By how much a coarser setting scored more than the next finer one, as a share of the allowed drop, 0..1.
+
+        0 where that is too little to matter.
+        """
         scores = [e.score for e in sorted(self.done, key=lambda e: e.t)]
         rise = max((b - a for a, b in itertools.pairwise(scores)), default=0.0)
-        return rise > _NOISY * (self.reference - self.floor)
+        allowed = self.reference - self.floor
+        return min(rise / allowed, 1.0) if rise > _NOISY * allowed > 0 else float(rise > 0 >= allowed)
 
     def bracket(self) -> None:
         """Walk from the start with doubling steps until one setting is good and a coarser one is bad, or to the end."""
@@ -152,7 +156,7 @@ class _Search:
             else:
                 self.bad, end, ahead = found, self.knob.finest, t - step
             if self.good and self.bad:
-                self.span = self.bad.t - self.good.t
+                self.first = self.span = self.bad.t - self.good.t
                 return
             if t == end:
                 return
@@ -163,7 +167,7 @@ class _Search:
         bisect = False
         while self.good and self.bad and self.left:
             good, bad = self.good, self.bad
-            if good.bytes - bad.bytes <= good.bytes * (max(precision, _NOISY_PRECISION) if self.noisy else precision):
+            if good.bytes - bad.bytes <= good.bytes * (max(precision, _NOISY_PRECISION) if self.noise else precision):
                 return
             width = bad.t - good.t
             t = good.t + width * (0.5 if bisect else self._share(good, bad))
@@ -192,14 +196,15 @@ class _Search:
         """Settings past the bad end, if a bracket was found and anything is left.
 
         A bad end that good ones came close to from afar may have been an unlucky throw: the first step is half of how
-        far they came. A bad setting halves the step, never below the width of the bracket.
+        far they came, or (the noisier, the more) of the first bracket. A bad setting halves the step, never below the
+        width of the bracket.
         """
         if self.good is None or self.bad is None:
             return
         base, shortest = self.bad.t, _SHORTEST * (self.knob.coarsest - self.knob.finest)
         width = max(self.bad.t - self.good.t, shortest)
-        step = max(width, self.span / 2)
-        for _ in range(min(self.left, _BEYOND_NOISY if self.noisy else _BEYOND)):
+        step = max(width, self.span / 2, self.noise * self.first / 2)
+        for _ in range(min(self.left, _BEYOND_NOISY if self.noise else _BEYOND)):
             t = base + step
             while any(abs(e.t - t) < width / 4 for e in self.done):
                 t += width / 2

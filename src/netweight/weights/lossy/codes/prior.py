@@ -121,6 +121,8 @@ def _scaled_widths(values: Floats, shapes: list[Shape]) -> Widths:
 
 def widths_of(values: Floats, shapes: list[Shape], kind: str) -> Widths:
     """How wide a prior is where that suits `values` (float32 [n]), by `kind`, one of WIDTHS."""
+    if not values.any():
+        return one_width(shapes)
     return _tensor_widths(values, shapes) if kind == "tensor" else _scaled_widths(values, shapes)
 
 

@@ -1,0 +1,105 @@
+"""Throw broken bodies at the trellis decoder: the right number of weights or a FormatError must come out, soon.
+
+    python benchmarks/fuzz_trellis.py --seconds 30
+
+With atheris installed the mutations follow coverage; without it they are random. A failing input is written to
+`crash-trellis.bin` in the current folder: its first byte says which of the shapes below it was for.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from random import Random
+
+import fuzzing
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+SLOW_SECONDS = 5.0
+
+
+def shapes() -> list[list]:
+    from netweight.weights.coders.scales import Shape
+
+    return [
+        [Shape(8, 24, 1)],
+        [Shape(90, 60, 1)],
+        [Shape(2, 9, 9), Shape(1, 5, 1)],
+        [Shape(80, 5, 13)],
+        [Shape(0, 3, 1)],
+    ]
+
+
+def seeds() -> list[bytes]:
+    """A body for each shape and setting, after the number of the shape."""
+    import numpy as np
+
+    from netweight.weights.coders import trellis
+    from netweight.weights.coders.trellis import Settings
+
+    out = []
+    for number, wanted in enumerate(shapes()):
+        values = np.random.default_rng(number).normal(size=sum(s.rows * s.columns for s in wanted)).astype(np.float32)
+        for states, step in ((1, 0.5), (8, 0.02), (64, 1.2), (256, 1e-4)):
+            made = trellis.encode(values, wanted, Settings((step,), states))
+            assert made is not None
+            out.append(bytes([number]) + made[0])
+    return out
+
+
+def check(data: bytes) -> None:
+    """Raises whatever is wrong with the way `data` is decoded."""
+    from netweight.errors import FormatError
+    from netweight.weights.coders import trellis
+
+    if not data:
+        return
+    wanted = shapes()[data[0] % len(shapes())]
+    start = time.perf_counter()
+    try:
+        decoded = trellis.decode(data[1:], wanted)
+    except FormatError:
+        return
+    if decoded.shape != (sum(s.rows * s.columns for s in wanted),):
+        raise AssertionError(f"decoded to shape {decoded.shape}")
+    if time.perf_counter() - start > SLOW_SECONDS:
+        raise AssertionError(f"{len(data)} bytes took {time.perf_counter() - start:.1f} s")
+
+
+def fuzz_randomly(seconds: float, seed: int) -> int:
+    """Mutate the seeds until the time is over. Returns the number of inputs."""
+    from contract import mutations
+
+    random, count, pool = Random(seed), 0, seeds()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        body = random.choice(pool)
+        for damaged in mutations(body[1:] + random.randbytes(1), 200):
+            try:
+                check(body[:1] + damaged)
+            except BaseException:
+                Path("crash-trellis.bin").write_bytes(body[:1] + damaged)
+                print(f"failed after {count} inputs; wrote crash-trellis.bin")
+                raise
+            count += 1
+    return count
+
+
+def fuzz_by_coverage(seconds: float, seed: int) -> None:
+    """Run atheris, which ends the process itself."""
+    import tempfile
+
+    import atheris
+
+    corpus = Path(tempfile.mkdtemp(prefix="fuzz-trellis-"))
+    for number, body in enumerate(seeds()):
+        (corpus / str(number)).write_bytes(body)
+    options = [f"-max_total_time={seconds:.0f}", f"-seed={seed}", "-max_len=8192", f"-timeout={SLOW_SECONDS:.0f}"]
+    atheris.Setup([sys.argv[0], *options, "-artifact_prefix=crash-trellis-", str(corpus)], check)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    fuzzing.main(__doc__, fuzz_by_coverage, fuzz_randomly)
