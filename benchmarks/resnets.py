@@ -22,7 +22,7 @@ from typing import Any
 import cifar
 import numpy as np
 from lossy_parts import LossyPeer, Matrices, Part, Setting, pack, rms, unpack
-from lossy_peers import LOSSY_PEERS, Netweight, NNCodec
+from lossy_peers import LOSSY_PEERS, Netweight
 from lossy_simple import RoundToNearest
 from numpy.typing import NDArray
 
@@ -51,25 +51,8 @@ class PerChannel(RoundToNearest):
         return {p.name: self._back(p, bits, int(np.prod(p.shape[1:]))) for p in parts}
 
 
-class FineNNCodec(NNCodec):
-    """NNCodec RDO at several weights of the rate, which fill the gaps between its whole-numbered steps."""
-
-    def __init__(self) -> None:
-        super().__init__("NNCodec RDO", 0.8)
-
-    def settings(self, matrices: Matrices) -> list[Setting]:
-        scales = (1.0, 0.7)
-        return [
-            Setting(f"{s.label}, {scale}", (s.value, scale)) for s in super().settings(matrices) for scale in scales
-        ]
-
-    def encode(self, matrices: Matrices, setting: Setting) -> bytes:
-        qp, scale = setting.value
-        return NNCodec(self.name, scale).encode(matrices, Setting(setting.label, qp))
-
-
 class FineNetweight(Netweight):
-    """This package at settings as close as NNCodec's; with a file of moments (cifar.py writes it) aware of the layers."""
+    """This package at settings closer than 3 dB; with a file of moments (cifar.py writes it) aware of the layers."""
 
     def __init__(self, effort: str = "balanced", calibration: Path | None = None) -> None:
         super().__init__(effort)
@@ -78,7 +61,7 @@ class FineNetweight(Netweight):
             self.name += ", calibrated"
 
     def settings(self, matrices: Matrices) -> list[Setting]:
-        steps = [rms(matrices) * 2 ** (-k / 8) for k in range(-8, 32)]
+        steps = [rms(matrices) * 2 ** (-k / 5) for k in range(-5, 20)]
         return [Setting(f"step {step:.4g}", step) for step in steps]
 
     def encode(self, matrices: Matrices, setting: Setting) -> bytes:
@@ -89,9 +72,11 @@ CODES: dict[str, Callable[[Path | None], LossyPeer]] = {
     "netweight": lambda _: FineNetweight(),
     "netweight-max": lambda _: FineNetweight("max"),
     "calibrated": lambda moments: FineNetweight(calibration=moments),
-    "nncodec-rdo": lambda _: FineNNCodec(),
     "channel": lambda _: PerChannel(),
-    **{name: lambda _, name=name: LOSSY_PEERS[name]() for name in ("nncodec", "sz3", "codebook", "rtn", "gguf")},
+    **{
+        name: lambda _, name=name: LOSSY_PEERS[name]()
+        for name in ("nncodec-rdo", "nncodec", "sz3", "codebook", "rtn", "gguf")
+    },
 }
 """By name, given the network's file of moments."""
 
@@ -178,12 +163,34 @@ def smallest(found: list[Point], floor: float) -> Point | None:
     return min((p for p in found if p.accuracy >= floor - 1e-12), key=lambda p: p.bytes, default=None)
 
 
+def fitted(found: list[Point], original: float, drop: float) -> float | None:
+    """Bytes at which the accuracy has dropped by `drop`, from a curve through all points of one code; None without three.
+
+    The drop is taken as exp(a - c bytes), by least squares: what one throw of quantisation noise does to the accuracy
+    is as large as the drops of interest.
+    """
+    if len(found) < 3:
+        return None
+    x = np.array([p.bytes for p in found], float)
+    y = original - np.array([p.accuracy for p in found])
+    best: tuple[float, float, float] | None = None
+    for c in np.geomspace(1, 100, 400) / x.mean():
+        g = np.exp(-c * (x - x.mean()))
+        height = max(float(g @ y) / float(g @ g), 0.0)
+        loss = float(np.square(y - height * g).sum())
+        if height > 0 and (best is None or loss < best[0]):
+            best = (loss, height, float(c))
+    return None if best is None else float(x.mean() + np.log(best[1] / drop) / best[2])
+
+
 _ABOUT = """\
-CIFAR-10 as JPEG, {images} test images; accuracy of the weights that were decoded from the bytes counted. Tensors of two
-axes or more and 1,024 weights or more are coded; the others (batch norms, biases, first and last layer) stay FP32 and
-count in full for every code, and so do names, shapes and scales. A cell is the smallest measured setting whose accuracy is at least the original's less the
-drop, as a share of the original; settings are a few per cent of bytes apart and the standard error of an accuracy is
-0.4 points (far less for a difference between two settings of one network), so differences below some per cent mean nothing.
+CIFAR-10 as JPEG, {images} test images; accuracy of the weights that were decoded from the bytes counted. Tensors of
+two axes or more and 1,024 weights or more are coded; the others (batch norms, biases, first and last layer) stay FP32
+and count in full for every code, and so do names, shapes and scales. Drops are shares of the original accuracy.
+
+One throw of quantisation noise moves the accuracy by some tenths of a point, as much as the drops of interest. So each
+cell gives the bytes at which a curve through all settings of the code (drop = exp(a - c bytes), least squares) has that
+drop, and in parentheses the smallest setting that was measured to keep it.
 """
 
 
@@ -193,26 +200,22 @@ def markdown(originals: dict[str, dict[str, Any]], found: list[Point]) -> str:
     out = ["# Accuracy against bytes: ResNets on CIFAR-10", _ABOUT.format(images=images).strip()]
     for network in dict.fromkeys(p.network for p in found):
         here, original = [p for p in found if p.network == network], originals[network]
-        floors = [original["accuracy"] * (1 - budget) for budget in BUDGETS]
         out.append(
             f"## {network}: {100 * original['accuracy']:.2f} % in {original['bytes']:,} bytes of FP32 "
             f"({original['others']:,} of them not coded)"
         )
         rows = [f"| drop at most | {' | '.join(f'{100 * b:g} %' for b in BUDGETS)} |", "|---|" + "---:|" * len(BUDGETS)]
-        best = [smallest(here, floor) for floor in floors]
         for code in dict.fromkeys(p.code for p in here):
-            own = [smallest([p for p in here if p.code == code], floor) for floor in floors]
-            rows.append(f"| {code} | {' | '.join(_cell(p, b) for p, b in zip(own, best, strict=True))} |")
+            own = [p for p in here if p.code == code]
+            rows.append(f"| {code} | {' | '.join(_cell(own, original['accuracy'], b) for b in BUDGETS)} |")
         out.append("\n".join(rows))
     out += ["## Every setting", _curve(found)]
     return "\n\n".join(out) + "\n"
 
 
-def _cell(point: Point | None, best: Point | None) -> str:
-    if point is None or best is None:
-        return "none"
-    text = f"{point.bytes:,} ({point.bits:.2f} b/w, {100 * point.accuracy:.2f} %)"
-    return f"**{text}**" if point.bytes == best.bytes else text
+def _cell(own: list[Point], original: float, budget: float) -> str:
+    curve, lucky = fitted(own, original, budget * original), smallest(own, original * (1 - budget))
+    return f"{'-' if curve is None else f'{curve:,.0f}'} ({'none' if lucky is None else f'{lucky.bytes:,}'})"
 
 
 def _curve(found: list[Point]) -> str:

@@ -156,7 +156,7 @@ class CodecContract:
 
     def test_has_an_id_a_guarantee_and_a_config(self, codec: Codec) -> None:
         assert isinstance(codec, Codec)
-        assert codec.guarantee.kind in ("lossless", "max_error", "mse", "none")
+        assert codec.guarantee.kind in ("lossless", "max_error", "mse", "rel_mse", "none")
         assert json.loads(json.dumps(codec.config())) == codec.config()
 
     def test_config_rebuilds_an_equal_codec(self, codec: Codec) -> None:

@@ -128,6 +128,14 @@ def test_tensors_have_their_own_widths() -> None:
     assert len(together) < 0.85 * len(as_one)
 
 
+@pytest.mark.parametrize("prior", ["gaussian", "auto", "empirical"])
+def test_weights_that_lean_cost_no_more_than_those_that_do_not(prior: str) -> None:
+    """As the scales of a normalisation do: all near one. The error is relative to the larger energy, so it is scaled."""
+    upright = coded(sample("gaussian"), rel_mse=1e-3, prior=prior)
+    leaning = coded(sample("gaussian") * np.float32(0.1) + 1, rel_mse=1e-5 / 1.01, prior=prior)
+    assert len(leaning) == pytest.approx(len(upright), abs=len(upright) // 100)
+
+
 def test_level_zero_counts_as_level_one() -> None:
     """Rows eight octaves apart still come back."""
     weights = sample("gaussian", 64, 64) * np.exp2(-np.arange(64) / 3)[:, None]
@@ -136,7 +144,7 @@ def test_level_zero_counts_as_level_one() -> None:
 
 def test_unknown_kinds_are_refused() -> None:
     payload = coded(sample("gaussian", 8, 9), scales="tensor", prior="gaussian")
-    assert payload[5] == 0, "one width for all"
+    assert payload[5:7] == b"\0\0", "symmetric about 0, one width for all"
     for kind in (7, 16, 23, 200):
         with pytest.raises(FormatError):
-            read_multiples(Reader(bytes([kind]) + payload[6:]), [])
+            read_multiples(Reader(bytes([kind]) + payload[7:]), [])

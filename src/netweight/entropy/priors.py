@@ -70,6 +70,16 @@ RAW_BITS: Final = np.array([0] + [int(width).bit_length() for width in np.diff(B
 """uint8 [256]: bits that follow a symbol as they are: none after 0, else the sign and the place among its magnitudes."""
 
 
+def zigzag(value: int) -> int:
+    """0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
+    return 2 * value if value >= 0 else -2 * value - 1
+
+
+def from_zigzag(value: int) -> int:
+    """The inverse."""
+    return value >> 1 if value & 1 == 0 else -(value >> 1) - 1
+
+
 @dataclass(frozen=True, slots=True)
 class Prior:
     """exp(-|k / alpha|^beta) over steps' widths, and a spike at 0.
@@ -93,14 +103,14 @@ class Prior:
         return replace(self, scale=min(max(self.scale + steps, SCALES[0]), SCALES[-1]))
 
     def write(self, out: Writer) -> None:
-        out.raw(bytes([self.shape])).varint(2 * self.scale if self.scale >= 0 else -2 * self.scale - 1)
+        out.raw(bytes([self.shape])).varint(zigzag(self.scale))
         out.raw(bytes([self.spike]))
 
     @classmethod
     def read(cls, source: Reader) -> Prior:
         """Raises FormatError."""
-        shape, zigzag = source.byte(), source.varint(limit=2 * SCALES[-1])
-        return cls(shape, zigzag >> 1 if zigzag & 1 == 0 else -(zigzag >> 1) - 1, source.byte())
+        shape, scale = source.byte(), from_zigzag(source.varint(limit=2 * SCALES[-1]))
+        return cls(shape, scale, source.byte())
 
 
 @lru_cache(maxsize=4096)

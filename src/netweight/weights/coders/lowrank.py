@@ -25,6 +25,7 @@ from ...spec import Spec, dtype
 from ...wire import Reader, Writer
 from . import scales
 from .scaled import read_symbols, write_symbols
+from .singular import largest, product
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -36,9 +37,10 @@ _MOST_REACH: Final = 127
 _MOST_SHIFT: Final = 24
 _LEAST_SIDE: Final = 48  # rows and columns of a matrix that can have a low rank worth telling
 _LEAST: Final = 1 << 15
-_STEP: Final = 3.6  # of the factors, in standard deviations of what the model leaves unsaid
+_STEP: Final = 3.8  # of the factors, in standard deviations of what the model leaves unsaid
 _WIDTH: Final = 0.07  # of a level, in standard deviations of the scores
-_PROBE: Final = 8
+_PROBE: Final = 48
+_ROUNDS: Final = 4
 _CLEAR: Final = 1.3  # times what noise has, which the largest singular value (squared) must reach
 _RANKS: Final = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _SAMPLE: Final = 1 << 20
@@ -160,18 +162,23 @@ def _read_model(source: Reader, rows: int, columns: int) -> _Model:
 def _fit(symbols: Bytes) -> _Model | None:
     """The model of `symbols` (uint8 [rows, columns]) that makes them shortest; None if nothing stands out of the noise."""
     counts = np.bincount(symbols.reshape(-1), minlength=rans.SYMBOLS).astype(np.float64)
-    scores = _normal(np.cumsum(counts) - counts / 2, counts)
+    z = _normal(np.cumsum(counts) - counts / 2, counts)[symbols]
+    most = min(_MOST_RANK, min(symbols.shape) // 2)
     edge = float(np.sqrt(symbols.shape).sum() ** 2)  # of the squared singular values of noise
-    if _singular(scores[symbols], _PROBE, None)[1][0] ** 2 < _CLEAR * edge:
+    left, values, right = largest(z, _start(z, min(_PROBE, most)), _ROUNDS)
+    if not values.size or values[0] ** 2 < _CLEAR * edge:
         return None
-    left, values, right = _singular(scores[symbols], min(_MOST_RANK, min(symbols.shape) // 2), None)
-    spikes = max(1, int(np.count_nonzero(values**2 > edge)))
     # Better scores: what the model expects of each symbol.
-    expected = (left[:, :spikes] * values[:spikes]) @ right[:, :spikes].T
+    expected = product(left * values, right.T)
     sums = np.bincount(symbols.reshape(-1), weights=expected.reshape(-1), minlength=rans.SYMBOLS)
-    left, values, right = _singular(_normal(sums / np.maximum(counts, 1), counts)[symbols], values.size, right)
+    z = _normal(sums / np.maximum(counts, 1), counts)[symbols]
+    left, values, right = largest(z, _start(z, most), _ROUNDS)
     models = [_quantised(left[:, :r], values[:r], right[:, :r]) for r in _RANKS if r <= values.size]
     return min(models, key=lambda m: _price(m, symbols))
+
+
+def _start(z: Floats, rank: int) -> Floats:
+    return np.random.default_rng(0).normal(size=(z.shape[1], rank)).astype(np.float32)
 
 
 def _price(model: _Model, symbols: Bytes) -> float:
@@ -196,20 +203,6 @@ def _normal(scores: NDArray[np.float64], counts: NDArray[np.float64]) -> Floats:
     shares = counts / counts.sum()
     centred = scores - shares @ scores
     return np.asarray((centred / (np.sqrt(shares @ centred**2) or 1.0)).astype(np.float32))
-
-
-def _singular(z: Floats, rank: int, start: Floats | None) -> tuple[Floats, Floats, Floats]:
-    """(left [rows, rank], values [rank], right [columns, rank]) of the largest singular values of `z`, nearly.
-
-    Subspace iteration (Halko, Martinsson, Tropp 2011, algorithm 4.4), from `start` where it is given.
-    """
-    if start is None:
-        start = np.random.default_rng(0).normal(size=(z.shape[1], rank)).astype(np.float32)
-    basis = start
-    for _ in range(3):
-        basis = np.linalg.qr(z.T @ np.linalg.qr(z @ basis)[0])[0]
-    left, values, turn = np.linalg.svd(z @ basis, full_matrices=False)
-    return left, values, basis @ turn.T
 
 
 def _quantised(left: Floats, values: Floats, right: Floats) -> _Model:

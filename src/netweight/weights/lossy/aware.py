@@ -28,32 +28,36 @@ from .values import Floats
 
 _GROUP: Final = 64  # columns whose errors reach the later groups together
 _ROUNDS: Final = 2
+_CHEAPER: Final = 0.6  # times lambda: a weight that is given up for its bits is an error that later columns must carry
 
 
 def encode_aware(values: Floats, shape: Shape, settings: Settings, feedback: Feedback) -> tuple[bytes, Floats] | None:
     """(body, what it decodes to) of finite float32 [rows x columns] with the output error in mind.
 
-    `settings` has one step; its lambda is for a column of mean importance. None if a weight is too many steps large.
-    Raises ValueError if `feedback` is of another number of columns.
+    `settings` has one step; its lambda (here a little less) is for a column of mean importance. None if a weight is too
+    many steps large. Raises ValueError if `feedback` is of another number of columns.
     """
     if len(feedback.dear) != shape.columns:
         raise ValueError(f"feedback between {len(feedback.dear)} columns for a matrix of {shape.columns}")
     step = np.float32(settings.steps[0])
     with np.errstate(over="ignore"):
         scaled = np.ascontiguousarray((values / step).reshape(shape.rows, -1).T)
-    if not bool((np.abs(scaled) < LARGEST).all()):
+    if not _fits(scaled):
         return None
-    turned = [Shape(shape.columns, shape.rows, 1)]
-    made, _ = design(scaled.reshape(-1), turned, settings.states, settings.strength)
+    turned, strength = [Shape(shape.columns, shape.rows, 1)], _CHEAPER * settings.strength
+    made, _ = design(scaled.reshape(-1), turned, settings.states, strength)
     left, path = _follow(scaled, made, feedback)
     for _ in range(_ROUNDS - 1):
-        if not bool((np.abs(left) < LARGEST).all()):
+        if not _fits(left):
             return None
-        made = _redesigned(left.reshape(-1), turned, made, path, settings.strength)
+        made = _redesigned(left.reshape(-1), turned, made, path, strength)
         left, path = _follow(scaled, made, feedback)
-    if not bool((np.abs(left) < LARGEST).all()):
-        return None
-    return trellis.write(made, path, turned, np.array([step]), down=True)
+    return trellis.write(made, path, turned, np.array([step]), down=True) if _fits(left) else None
+
+
+def _fits(scaled: Floats) -> bool:
+    """Whether float32 numbers of grid steps have indices."""
+    return bool((np.abs(scaled) < LARGEST).all())
 
 
 def _redesigned(left: Floats, turned: list[Shape], before: Design, path: Path, strength: float) -> Design:

@@ -87,9 +87,6 @@ class _Job:
         return LossyEncoder(plain, self.plan.index, self.touched, quantiser, self.effort)
 
     def _step_of(self, step: float) -> StepOf:
-        if self.calibrated is not None:
-            factors = self.calibrated.factors
-            return lambda k: step * factors.get(k, 1.0)
         if not self.equal_error:
             return lambda _: step
         rms = self.rms
@@ -189,8 +186,8 @@ def compress_lossy(
     gives it the same ||w - q||^2 / ||w||^2. `notes` (JSON-able) go into the archive.
 
     `calibration` (a file, a mapping or a function of the weight's name: calibration.py) tells what layers see. Their
-    weights are then quantised for the least error of the layers' outputs, and steps differ from tensor to tensor; targets
-    and losses are still of the weights. The receipt's notes tell the output error.
+    weights are then quantised for the least error of the layers' outputs; targets and losses are still of the weights. The
+    receipt's notes tell the output error.
 
     Raises InputError, for a target that can't be had too: the nearest possible is named; OutputError.
     """

@@ -1,6 +1,6 @@
 """One step for all weights, its multiples coded under a prior: Gaussian, Laplace, generalised Gaussian, with a spike, or counted.
 
-body      := step (float32) | multiples
+body      := step (float32) | centre (zigzag varint) | multiples, less the centre
 multiples := kind(1) | widths | prior | stream                                       (prior, stream: entropy/priors.py)
            | kind(1) | widths | alphabet - 1 (1) | contexts | tables | rANS blob | raw           a counted distribution
 kind      := 0..5: flags of row and column scales | 6: a step a tensor; and 8 for a counted distribution
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ....entropy import priors, rans, tables
 from ....entropy.prior_fit import FAMILIES, fit
-from ....entropy.priors import Prior
+from ....entropy.priors import Prior, from_zigzag, zigzag
 from ....errors import FormatError
 from ....wire import Reader, Writer
 from ...coders import scales
@@ -40,6 +40,8 @@ WIDTHS: Final = ("tensor", "rows-columns")
 _BY_TENSOR: Final = 6
 _COUNTED: Final = 8
 _MIDDLE: Final = 32
+_LARGEST: Final = priors.LIMIT // 2 - 1  # so that the difference of two is below the limit
+_LEAN: Final = 0.15  # of the mean magnitude
 _WIDEST: Final = 28
 _SIXTEENTHS: Final = 16 // scales.STEPS
 
@@ -236,20 +238,32 @@ class UnderPrior(LossyCode):
 
     def quantise(self, values: Floats, shapes: list[Shape], rel_mse: float) -> tuple[bytes, Floats] | None:
         step = np.nextafter(np.float32(step_for(values, rel_mse * squares(values))), np.float32(0))
-        if not float(np.abs(values).max()) < (priors.LIMIT - 1) * float(step) < np.inf:
+        if not float(np.abs(values).max()) < _LARGEST * float(step) < np.inf:
             return None
         multiples = np.rint(values.astype(np.float64) / np.float64(step)).astype(np.int32)
-        body = encode_multiples(multiples, widths_of(values, shapes, self.scales), self.prior)
-        return step.astype("<f4").tobytes() + body, _restored(multiples, step)
+        bodies = []
+        for centre in _centres(multiples):
+            moved = np.asarray(values - np.float32(centre * np.float64(step)))
+            widths = widths_of(moved, shapes, self.scales)
+            body = Writer().raw(step.astype("<f4").tobytes()).varint(zigzag(centre))
+            bodies.append(body.raw(encode_multiples(multiples - np.int32(centre), widths, self.prior)).bytes())
+        return min(bodies, key=len), _restored(multiples, step)
 
     def restore(self, body: memoryview, shapes: list[Shape]) -> Floats:
         source = Reader(body, self.id)
         step = source.array(1, "<f4").astype(np.float32)[0]
-        restored = _restored(read_multiples(source, shapes), step)
+        centre = from_zigzag(source.varint(limit=2 * _LARGEST))
+        restored = _restored(read_multiples(source, shapes) + np.int32(centre), step)
         source.end()
         if not bool(np.isfinite(restored).all()):
             raise FormatError(f"{self.id}: a weight that isn't finite")
         return restored
+
+
+def _centres(multiples: Multiples) -> list[int]:
+    """What the prior may be symmetric about: 0, and the median if that is far enough from 0 to matter."""
+    median = int(np.median(multiples))
+    return [0, median] if abs(median) > _LEAN * float(np.abs(multiples).mean(dtype=np.float64)) else [0]
 
 
 def _restored(multiples: Multiples, step: np.float32) -> Floats:

@@ -31,7 +31,7 @@ class Trellis(LossyCode):
 
     id = "netweight.lossy.trellis"
 
-    def __init__(self, rel_mse: float, states: int = trellis.DEFAULT_STATES) -> None:
+    def __init__(self, rel_mse: float = 0.01, states: int = trellis.DEFAULT_STATES) -> None:
         """Raises ValueError for a number of states that there is no trellis of."""
         super().__init__(rel_mse)
         if states not in STATES:
