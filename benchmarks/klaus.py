@@ -14,6 +14,9 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import lzma
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -107,6 +110,17 @@ def general_rows(layer: str, x: np.ndarray) -> Iterator[Row]:
     for name, level in GENERAL:
         receipt = weigh(create(name, {"level": level}), x.tobytes())
         yield Row(layer, f"{name} {level}", receipt.bytes, receipt.encode_seconds, receipt.decode_seconds)
+    extreme = lambda: lzma.compress(x.tobytes(), preset=9 | lzma.PRESET_EXTREME)  # noqa: E731
+    yield timed(layer, "xz 9e", extreme, lambda blob: _bytes(lzma.decompress(blob), x), x)
+    if gzip := shutil.which("gzip"):  # its deflate isn't that of Python's zlib
+        pipe = lambda flags, data: subprocess.run([gzip, *flags], input=data, capture_output=True, check=True).stdout  # noqa: E731
+        yield timed(
+            layer, "gzip -9, the program", lambda: pipe(["-9nc"], x.tobytes()), lambda b: _bytes(pipe(["-dc"], b), x), x
+        )
+
+
+def _bytes(flat: bytes, like: np.ndarray) -> np.ndarray:
+    return np.frombuffer(flat, np.uint8).reshape(like.shape)
 
 
 def own_rows(layer: str, x: np.ndarray) -> Iterator[Row]:

@@ -8,13 +8,25 @@ nearly empty become dear, and empty out.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 MAGNITUDE_BITS: Final = 1.3
 _SIGN_BITS: Final = 1.0
+_NEAR_PRIOR: Final = 0.2
+_AROUND: Final = torch.tensor(
+    [
+        *(0.2, 0.4, 0.5, 0.4, 0.2),
+        *(0.4, 0.8, 1.0, 0.8, 0.4),
+        *(0.5, 1.0, 0.0, 1.0, 0.5),
+        *(0.4, 0.8, 1.0, 0.8, 0.4),
+        *(0.2, 0.4, 0.5, 0.4, 0.2),
+    ]
+)
 
 
 def _logit(p: Tensor) -> Tensor:
@@ -22,20 +34,26 @@ def _logit(p: Tensor) -> Tensor:
     return p.log() - (-p).log1p()
 
 
-def prices(u: Tensor) -> Tensor:
-    """Bits that a non-zero costs more than a zero, float32, of the shape of `u` [rows, columns, ...] in steps."""
+def _near(alive: Tensor, side: int) -> Tensor:
+    """Weighted sums over the 5x5 places around each of `alive` [rows, channels * side * side], itself left out."""
+    images = alive.reshape(-1, 1, side, side)
+    return F.conv2d(images, _AROUND.reshape(1, 1, 5, 5), padding=2).reshape(alive.shape)
+
+
+def prices(u: Tensor, side: int) -> Tensor:
+    """Bits that a non-zero costs more than a zero, float32 of the shape of `u` [rows, columns, ...], in steps.
+
+    `side`: the columns are images of side x side, in which non-zeros lie near each other; 1 if they aren't.
+    """
     alive = u.detach().abs().mul(2).clamp_(max=1).square_().flatten(1)
     rows, columns = alive.shape
     overall = alive.mean().clamp_(min=1 / alive.numel())
     row = (alive.sum(1, keepdim=True) + overall) / (columns + 1)
-    if u.ndim == 4:  # an input channel is dear or cheap as a whole, and so is a place in the kernel
-        channel = alive.reshape(*u.shape[:2], -1).mean((0, 2), keepdim=True).expand(1, u.shape[1], u[0, 0].numel())
-        column = (channel.reshape(1, columns) * rows + overall) / (rows + 1)
-    else:
-        column = (alive.sum(0, keepdim=True) + overall) / (rows + 1)
-    logit = _logit(row) + _logit(column) - _logit(overall)
-    bits = -logit / torch.log(torch.tensor(2.0)) + _SIGN_BITS
-    return bits.clamp_(0.5, 16.0).reshape(u.shape)
+    column = (alive.sum(0, keepdim=True) + overall) / (rows + 1)
+    p = torch.sigmoid(_logit(row) + _logit(column) - _logit(overall))
+    if side > 1:
+        p = p * (_near(alive, side) + _NEAR_PRIOR) / (_near(p, side) + _NEAR_PRIOR)
+    return (_SIGN_BITS - _logit(p) / math.log(2)).clamp_(0.5, 16.0).reshape(u.shape)
 
 
 def bits(u: Tensor, price: Tensor) -> Tensor:

@@ -271,6 +271,7 @@ def main() -> None:
         report["points"] = measure(path, options, report["points"])
         command = " ".join(["python", "benchmarks/lossy_rates.py", *sys.argv[1:]])
         report["machine"] = machine() | {"command": command}
+        report["commands"] = list(dict.fromkeys([*report.get("commands", []), command]))
         for p in report["points"]:
             both = ("encode_seconds", "decode_seconds")
             p |= {f"median_{k}": statistics.median(p[k]) for k in both if p[k]}

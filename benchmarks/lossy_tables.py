@@ -149,7 +149,12 @@ def markdown(report: Figures) -> str:
     """The whole report."""
     points, machine = report["points"], report["machine"]
     where = f"{machine['processor']}, one thread, {machine['system']}, Python {machine['python']}"
-    out = ["# Lossy compression of real weights", f"{where}.", f"    {machine['command']}", _ABOUT.strip()]
+    out = [
+        "# Lossy compression of real weights",
+        f"{where}.",
+        "\n".join(f"    {c}" for c in report["commands"]),
+        _ABOUT.strip(),
+    ]
     out += ["## Bits a weight at equal error", rates(points)]
     if any(p["code"] == OURS and not p["problem"] for p in points):
         out += [

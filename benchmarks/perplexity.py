@@ -10,9 +10,10 @@ nats a token; its standard error is that of the windows' means. Copies are compa
 the error of the difference is far smaller than that of either loss. All copies are evaluated by this one program, in
 float32 on the CPU.
 
-Subjects are  original  |  llama.cpp:RECIPE  |  PEER:SETTING[/PEER:SETTING]  |  netweight:ARGUMENTS. PEER is a coder of
+Subjects are  original  |  llama.cpp:RECIPE  |  PEER:SETTING[/PEER:SETTING]  |  netweight:ARGUMENTS  |
+archive:FILE. PEER is a coder of
 lossy_peers.py or ggml, ggml-imatrix (which needs --moments); its part behind "/" codes the embedding, which is else left
-as it is. netweight's ARGUMENTS are those of `netweight compress` for model.safetensors ("--bits 3").
+as it is. netweight's ARGUMENTS are those of `netweight compress` for model.safetensors ("--bits 3"); archive:FILE is one made before.
 """
 
 from __future__ import annotations
@@ -117,7 +118,9 @@ class Bench:
                 quantise_gguf(self.options.gguf, target, rest)
             return from_gguf(target)
         if name == "netweight":
-            return self._netweight(shlex.split(rest))
+            return self._archive(self._compressed(shlex.split(rest)))
+        if name == "archive":
+            return self._archive(Path(rest))
         linear, _, embedding = subject.partition("/")
         return coded(self.state, *self._peer(linear), self._peer(embedding) if embedding else None)
 
@@ -134,16 +137,19 @@ class Bench:
         settings = {s.label: s for s in peer.settings(linear_layers(self.state))}
         return peer, settings[label]
 
-    def _netweight(self, arguments: list[str]) -> Copy:
-        import netweight as nw
-
-        archive = self.options.scratch / "copy.nw"
+    def _compressed(self, arguments: list[str]) -> Path:
+        archive: Path = self.options.scratch / "copy.nw"
         command = [Path(sys.executable).with_name("netweight"), "compress", self.options.model / "model.safetensors"]
         subprocess.run([*command, "-o", archive, "--force", *arguments], check=True)
+        return archive
+
+    def _archive(self, path: Path) -> Copy:
+        import netweight as nw
+
         linear = linear_layers(self.state).keys()
-        with nw.open(archive) as opened:
+        with nw.open(path) as opened:
             size = sum(info.bytes for info in opened.tensors() if info.name in linear)
-        return Copy(nw.load_file(archive), round(size), archive.stat().st_size)
+        return Copy(nw.load_file(path), round(size), path.stat().st_size)
 
     def record(self, subject: str) -> dict[str, Any]:
         """Code, decode, evaluate: raw figures for JSON."""

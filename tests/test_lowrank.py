@@ -14,6 +14,7 @@ from netweight.errors import FormatError
 from netweight.registry import create
 from netweight.spec import Spec
 from netweight.weights.coders import balanced, lowrank
+from netweight.weights.coders.singular import largest, product
 from netweight.weights.methods import EFFORTS, LOWRANK, decode_block, encode_block
 
 SHAPE = (320, 256)
@@ -115,3 +116,22 @@ def _hostile(body: bytes, spec: Spec) -> None:
     """The right number of bytes or a FormatError."""
     with contextlib.suppress(FormatError):
         assert lowrank.decode_block(body, spec).size == spec.nbytes
+
+
+def test_largest_singular_values() -> None:
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.normal(size=(n, 6)))[0] for n in (90, 51))
+    exact = np.array([50.0, 30, 20, 12, 6, 3])
+    z = ((left * exact) @ right.T + 0.001 * rng.normal(size=(90, 51))).astype(np.float32)
+    found_left, values, found_right = largest(z, rng.normal(size=(51, 6)).astype(np.float32), 8)
+    assert np.allclose(values, exact, rtol=1e-2)
+    assert np.allclose((found_left * values) @ found_right.T, z, atol=0.02)
+    assert np.allclose(found_right.T @ found_right, np.eye(6), atol=1e-4)
+    assert np.allclose(product(z, found_right), z @ found_right, atol=1e-3)
+
+
+def test_no_more_singular_vectors_than_there_are() -> None:
+    z = np.outer(np.arange(1, 9), np.arange(1, 6)).astype(np.float32)
+    _, values, _ = largest(z, np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32), 3)
+    assert values[0] == pytest.approx(np.linalg.norm(z), rel=1e-5)
+    assert values[1:].max(initial=0.0) < 1e-3 * values[0]

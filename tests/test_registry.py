@@ -26,6 +26,14 @@ BUILTIN = [
     "netweight.fast",
     "netweight.balanced",
     "netweight.max",
+    "netweight.lossy.trellis",
+    "netweight.lossy.rtn",
+    "netweight.lossy.uniform",
+    "netweight.lossy.kmeans",
+    "netweight.lossy.product",
+    "netweight.lossy.residual",
+    "netweight.lossy.pruned",
+    "netweight.lossy.prior",
 ]
 PLUGIN = """
 from netweight.codec import LOSSLESS, ConfigCodec

@@ -178,6 +178,7 @@ def _class(transformers: Any, config: PreTrainedConfig, auto_class: str | type[A
                 f"transformers has no model class {auto_class!r}; AutoModelForCausalLM and AutoModel are two"
             )
         auto_class = found
+    assert auto_class is not None
     if not hasattr(auto_class, "from_config"):
         return auto_class
     with library().device("meta"):  # an automatic class takes no tensors; the class that it makes does

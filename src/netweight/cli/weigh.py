@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isnan
+
 import click
 
 from . import console, options
@@ -50,6 +52,8 @@ def command(
     """
     if rel_mse is not None:
         given = {"--effort": efforts, "--threads": threads, "--html": html, "--png": png}
+        if isnan(rel_mse):
+            raise click.BadParameter("an error must be a number", param_hint="--rel-mse")
         if wrong := [name for name, value in given.items() if value]:
             raise click.UsageError(f"{', '.join(wrong)}: only without --rel-mse")
         _lossy(path, rel_mse, codecs, limit_seconds, as_json)

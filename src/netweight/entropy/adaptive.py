@@ -39,37 +39,68 @@ def _update(probabilities, counts, k, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _put(out, state, probabilities, counts, k, bit):  # type: ignore[no-untyped-def]
-    """Code one decision; state is [low, high, bytes written]."""
-    middle = _split(state[0], state[1], np.uint64(probabilities[k]))
+def encode_bit(out, state, p, bit):  # type: ignore[no-untyped-def]
+    """Code one decision whose probability of a one is p / 65536; state is [low, high, bytes written]. Returns the bit."""
+    middle = _split(state[0], state[1], p)
     if bit:
         state[1] = middle
     else:
         state[0] = middle + np.uint64(1)
-    _update(probabilities, counts, k, bit)
     while (state[0] ^ state[1]) < np.uint64(1 << 24):
         out[state[2]] = np.uint8(state[1] >> np.uint64(24))
         state[2] += np.uint64(1)
         state[0] = (state[0] << np.uint64(8)) & np.uint64(0xFFFFFFFF)
         state[1] = ((state[1] << np.uint64(8)) & np.uint64(0xFFFFFFFF)) | np.uint64(255)
+    return bit
 
 
 @njit(nogil=True, cache=True)
-def _get(data, state, probabilities, counts, k):  # type: ignore[no-untyped-def]
+def decode_bit(data, state, p):  # type: ignore[no-untyped-def]
     """Decode one decision; state is [low, high, bytes read, code]. Zeros are read past the end."""
-    middle = _split(state[0], state[1], np.uint64(probabilities[k]))
+    middle = _split(state[0], state[1], p)
     bit = 1 if state[3] <= middle else 0
     if bit:
         state[1] = middle
     else:
         state[0] = middle + np.uint64(1)
-    _update(probabilities, counts, k, bit)
     while (state[0] ^ state[1]) < np.uint64(1 << 24):
         state[0] = (state[0] << np.uint64(8)) & np.uint64(0xFFFFFFFF)
         state[1] = ((state[1] << np.uint64(8)) & np.uint64(0xFFFFFFFF)) | np.uint64(255)
         byte = np.uint64(data[state[2]]) if state[2] < np.uint64(data.size) else np.uint64(0)
         state[2] += np.uint64(1)
         state[3] = ((state[3] << np.uint64(8)) & np.uint64(0xFFFFFFFF)) | byte
+    return bit
+
+
+@njit(nogil=True, cache=True)
+def end_encoder(out, state):  # type: ignore[no-untyped-def]
+    """Write the last byte; how many there are. One byte above low's first one lies in [low, high], whatever follows."""
+    out[state[2]] = np.uint8((state[0] >> np.uint64(24)) + np.uint64(1))
+    state[2] += np.uint64(1)
+    return np.int64(state[2])
+
+
+@njit(nogil=True, cache=True)
+def start_decoder(data):  # type: ignore[no-untyped-def]
+    """The state before the first decision."""
+    state = np.array([0, 0xFFFFFFFF, 0, 0], np.uint64)
+    for _ in range(4):
+        byte = np.uint64(data[state[2]]) if state[2] < np.uint64(data.size) else np.uint64(0)
+        state[2] += np.uint64(1)
+        state[3] = (state[3] << np.uint64(8)) | byte
+    return state
+
+
+@njit(nogil=True, cache=True)
+def _put(out, state, probabilities, counts, k, bit):  # type: ignore[no-untyped-def]
+    encode_bit(out, state, np.uint64(probabilities[k]), bit)
+    _update(probabilities, counts, k, bit)
+
+
+@njit(nogil=True, cache=True)
+def _get(data, state, probabilities, counts, k):  # type: ignore[no-untyped-def]
+    bit = decode_bit(data, state, np.uint64(probabilities[k]))
+    _update(probabilities, counts, k, bit)
     return bit
 
 
@@ -91,21 +122,14 @@ def _encode(values, contexts, out):  # type: ignore[no-untyped-def]
         _put(out, state, probabilities, counts, base + UNARY + length, 0)
         for b in range(length - 1, -1, -1):
             _put(out, state, probabilities, counts, base + _NODES - 1, (rest >> b) & 1)
-    # One byte above low's first one lies in [low, high], whatever follows: their first bytes differ.
-    out[state[2]] = np.uint8((state[0] >> np.uint64(24)) + np.uint64(1))
-    state[2] += np.uint64(1)
-    return np.int64(state[2])
+    return end_encoder(out, state)
 
 
 @njit(nogil=True, cache=True)
 def _decode(data, contexts, limit, values):  # type: ignore[no-untyped-def]
     """Bytes read, or -1 for a value over `limit`."""
     probabilities, counts = np.full(CONTEXTS * _NODES, 32768, np.int64), np.zeros(CONTEXTS * _NODES, np.int64)
-    state = np.array([0, 0xFFFFFFFF, 0, 0], np.uint64)
-    for _ in range(4):
-        byte = np.uint64(data[state[2]]) if state[2] < np.uint64(data.size) else np.uint64(0)
-        state[2] += np.uint64(1)
-        state[3] = (state[3] << np.uint64(8)) | byte
+    state = start_decoder(data)
     for i in range(values.size):
         base, v = np.int64(contexts[i]) * _NODES, 0
         while v < UNARY and _get(data, state, probabilities, counts, base + v):

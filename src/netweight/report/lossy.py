@@ -61,7 +61,7 @@ def _bits(value: float | None) -> str:
 
 
 def _error(value: float | None) -> str:
-    return numbers.DASH if value is None else f"{value:.3g}"
+    return numbers.DASH if value is None else f"{value:#.3g}"
 
 
 def _decibels(value: float | None) -> str:

@@ -23,7 +23,7 @@ from ..spec import Spec, dtype
 
 Bytes = NDArray[np.uint8]
 
-STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK = range(11)
+STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK, MULTIPLES = range(12)
 _MODULES: Final = {
     CONSTANT: "constant",
     GENERAL: "general",
@@ -33,6 +33,7 @@ _MODULES: Final = {
     PALETTE: "palette",
     TRELLIS: "trellis_block",
     LOWRANK: "lowrank",
+    MULTIPLES: "multiples",
 }
 NAMES: Final = (
     "stored",
@@ -46,6 +47,7 @@ NAMES: Final = (
     "delta",
     "trellis",
     "low rank",
+    "multiples",
 )
 
 
@@ -67,7 +69,7 @@ class Effort:
 EFFORTS: Final = {
     "fast": Effort("fast", (CONSTANT, FAST), 1 << 20, 3),
     "balanced": Effort("balanced", (CONSTANT, PALETTE, BALANCED), 1 << 20, 12),
-    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED, LOWRANK), 1 << 21, 19),
+    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED, LOWRANK, MULTIPLES), 1 << 21, 19),
 }
 
 
