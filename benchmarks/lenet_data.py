@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def load(path: Path) -> Digits:
     with np.load(path) as arrays:
         x, y = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["y"].astype(np.int64))
     ends = (0, len(x) - TEST - VALIDATION, len(x) - TEST, len(x))
-    parts = [Split(x[a:b], y[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [Split(x[a:b], y[a:b]) for a, b in pairwise(ends)]
     return Digits(*parts)
 
 

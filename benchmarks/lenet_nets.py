@@ -25,10 +25,7 @@ def forward(weights: list[Tensor], biases: list[Tensor], images: Tensor) -> Tens
     """
     x = images
     for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
-        if w.ndim == 4:
-            x = F.max_pool2d(F.conv2d(x, w, b), 2)
-        else:
-            x = F.linear(x.flatten(1), w, b)
+        x = F.max_pool2d(F.conv2d(x, w, b), 2) if w.ndim == 4 else F.linear(x.flatten(1), w, b)
         x = x.relu() if i + 1 < len(weights) else x
     return x
 
@@ -37,11 +34,11 @@ class Rounded(torch.autograd.Function):
     """Nearest integers, with the gradient passed straight through (Bengio et al., 2013)."""
 
     @staticmethod
-    def forward(ctx: object, u: Tensor) -> Tensor:
+    def forward(_ctx: object, u: Tensor) -> Tensor:
         return u.round()
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(_ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
         return gradient
 
 

@@ -80,8 +80,8 @@ def test_damaged_files_and_no_output_is_left(kind: str, tmp_path: Path) -> None:
 
 def test_an_archive_of_another_version_says_so(tmp_path: Path) -> None:
     blob, _ = archive_of(SAMPLES["byte"], tmp_path)
-    (tmp_path / "newer.nw").write_bytes(blob[:4] + b"\x02" + blob[5:])
-    with pytest.raises(FormatError, match=r"newer\.nw: archive version 2"), open_archive(tmp_path / "newer.nw"):
+    (tmp_path / "newer.nw").write_bytes(blob[:4] + b"\x03" + blob[5:])
+    with pytest.raises(FormatError, match=r"newer\.nw: archive version 3"), open_archive(tmp_path / "newer.nw"):
         pass
 
 

@@ -30,9 +30,12 @@ def _multiply(z, basis, out):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _orthonormalise(v):  # type: ignore[no-untyped-def]
-    """Gram and Schmidt on the columns of v [n, rank], in place; a column that depends on those before becomes 0."""
+    """Gram and Schmidt on the columns of v [n, rank], in place; a column of which only rounding errors are left becomes 0."""
     n, rank = v.shape
-    parts = np.empty(rank, np.float32)
+    parts, before = np.empty(rank, np.float32), np.zeros(rank, np.float32)
+    for r in range(n):
+        for i in range(rank):
+            before[i] += v[r, i] * v[r, i]
     for j in range(rank):
         parts[j:] = np.float32(0)
         for r in range(n):
@@ -40,7 +43,7 @@ def _orthonormalise(v):  # type: ignore[no-untyped-def]
             for i in range(j, rank):
                 parts[i] += f * row[i]
         square = parts[j]
-        scale = np.float32(1) / np.sqrt(square) if square > np.float32(1e-12) else np.float32(0)
+        scale = np.float32(1) / np.sqrt(square) if square > np.float32(1e-9) * before[j] else np.float32(0)
         for i in range(j + 1, rank):
             parts[i] *= scale
         for r in range(n):
