@@ -157,6 +157,21 @@ def compress(case: str, effort: str, folder: Path, threads: int) -> bytes:
     return target.read_bytes()
 
 
+QUANTISED = "mixed.safetensors.quantised.nw"
+QUANTISED_DECODED = "mixed.safetensors.quantised"
+
+
+def quantise(folder: Path) -> tuple[bytes, bytes]:
+    """(an archive of quantised weights, what it decodes to). Encoders choose in floating point, so other machines may
+    write other bytes; every machine decodes these alike.
+    """
+    source, target, back = folder / "mixed.safetensors", folder / QUANTISED, folder / QUANTISED_DECODED
+    source.write_bytes(mixed())
+    nw.compress_lossy(source, target, step=0.01, notes={"step": 0.01}, threads=1, force=True)
+    nw.decompress_file(target, back, force=True)
+    return target.read_bytes(), back.read_bytes()
+
+
 def digest(data: bytes) -> str:
     """SHA-256 in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
@@ -171,6 +186,9 @@ def golden_files() -> Iterator[tuple[str, bytes]]:
                 data = compress(case, effort, Path(folder), threads=1)
                 sums.append(f"{digest(data)}  {archive_name(case, effort)}")
                 yield archive_name(case, effort), data
+        archive, decoded = quantise(Path(folder))
+        sums += [f"{digest(archive)}  {QUANTISED}", f"{digest(decoded)}  {QUANTISED_DECODED}"]
+        yield QUANTISED, archive
     yield "SHA256SUMS", ("\n".join(sums) + "\n").encode()
     yield "written-with.json", (json.dumps({name: version(name) for name in LIBRARIES}, indent=1) + "\n").encode()
 

@@ -10,7 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from scripts.write_golden import BASES, CASES, EFFORTS, GOLDEN, archive_name, compress, digest
+from scripts.write_golden import (
+    BASES,
+    CASES,
+    EFFORTS,
+    GOLDEN,
+    QUANTISED,
+    QUANTISED_DECODED,
+    archive_name,
+    compress,
+    digest,
+)
 
 import netweight as nw
 
@@ -23,7 +33,7 @@ def sums() -> dict[str, str]:
 
 
 def test_every_file_is_there_and_no_other() -> None:
-    expected = {archive_name(*pair) for pair in PAIRS} | {"SHA256SUMS", "written-with.json"}
+    expected = {archive_name(*pair) for pair in PAIRS} | {QUANTISED, "SHA256SUMS", "written-with.json"}
     assert {p.name for p in GOLDEN.iterdir()} == expected
 
 
@@ -41,6 +51,15 @@ def test_decodes_to_the_input(case: str, effort: str, tmp_path: Path) -> None:
         (tmp_path / base).write_bytes(CASES[base]())
     nw.decompress_file(archive, tmp_path / case, base=tmp_path / base if base else None)
     assert (tmp_path / case).read_bytes() == CASES[case]()
+
+
+def test_quantised_weights_decode_for_ever(tmp_path: Path) -> None:
+    archive = GOLDEN / QUANTISED
+    assert digest(archive.read_bytes()) == sums()[QUANTISED]
+    nw.decompress_file(archive, tmp_path / "back")
+    assert digest((tmp_path / "back").read_bytes()) == sums()[QUANTISED_DECODED]
+    with nw.open(archive) as opened:
+        assert any(t.codec.startswith("trellis") for t in opened.tensors())
 
 
 @pytest.mark.parametrize("threads", [1, 3])
