@@ -14,10 +14,18 @@ import netweight as nw
 from netweight.cli.app import cli
 from netweight.errors import FormatError, InputError, NetweightError
 from netweight.source import BytesSource
+from netweight.weights.archive import lossy_wire
 from netweight.weights.archive.container import read_index
+from netweight.weights.archive.index import REGION, Piece, Segment
+from netweight.weights.archive.inputs import open_inputs
+from netweight.weights.archive.plan import make_plan
+from netweight.weights.archive.writer import LosslessEncoder
 from netweight.weights.inspection import inspect
 from netweight.weights.lossy.compress import compress_lossy
+from netweight.weights.lossy.encoder import LossyEncoder, Quantiser
 from netweight.weights.lossy.target import Target, Touched, parse_size
+from netweight.weights.methods import EFFORTS
+from netweight.wire import Reader, Writer
 
 
 def state(kind=np.float32) -> dict[str, np.ndarray]:
@@ -114,6 +122,53 @@ def test_equal_error(model, tmp_path):
     after = nw.load_file(tmp_path / "m.nw")
     errors = [error(state(), after, [n])[0] for n in QUANTISED]
     assert max(errors) < 1.15 * min(errors)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"), [(np.float16, 65504.0), (ml_dtypes.float8_e4m3fn, 448.0), (np.float32, 3.4e38)]
+)
+def test_the_largest_numbers_of_a_dtype_stay_finite(tmp_path, kind, most):
+    """A point of the quantiser may lie beyond them, where rounding would make infinity or NaN of it."""
+    weights = np.random.default_rng(4).choice([most, -most, 0.9 * most, 0.2 * most], (64, 64)).astype(kind)
+    save_file({"w": weights}, tmp_path / "m.safetensors")
+    for step in (0.04, 0.13, 0.3, 0.77):
+        receipt = compress_lossy(tmp_path / "m.safetensors", tmp_path / "m.nw", step=step * most, force=True)
+        after = nw.load_file(tmp_path / "m.nw")["w"].astype(np.float64)
+        assert np.isfinite(after).all()
+        x = weights.astype(np.float64)
+        assert receipt.rel_mse == pytest.approx(np.sum(((x - after) / most) ** 2) / np.sum((x / most) ** 2), rel=1e-6)
+
+
+def test_sums_are_the_same_whichever_block_is_coded_first(model):
+    with open_inputs(model) as inputs:
+        plan = make_plan(inputs, EFFORTS["balanced"], None, kind=Touched())
+        touched = {k for k, s in enumerate(plan.index.segments) if Touched()(s)}
+        rows = [
+            (Piece(k, r * row, row),)
+            for k in sorted(touched)
+            for row in [plan.index.segments[k].nbytes // plan.index.segments[k].shape[0]]
+            for r in range(plan.index.segments[k].shape[0])
+        ]
+        totals = []
+        for order in (rows, rows[::-1]):
+            plain = LosslessEncoder(plan, inputs, None, EFFORTS["balanced"])
+            encoder = LossyEncoder(
+                plain, plan.index, touched, Quantiser(lambda _: 0.1, 4, 0.25), EFFORTS["balanced"], bounds=True
+            )
+            for pieces in order:
+                encoder(pieces)
+            totals.append((encoder.total(), encoder.losses()))
+        assert totals[0] == totals[1]
+
+
+def test_an_infinite_error_in_an_index_is_refused():
+    segments = [Segment(REGION, 16, "w", "F32", (4,))]
+    for value in (np.inf, np.nan, -1.0):
+        out = Writer().text("{}").varint(1).varint(0)
+        for part in (value, 0.5, 1.0):
+            out.raw((np.array([part], np.float32).view(np.uint32) >> 16).astype("<u2").view(np.uint8))
+        with pytest.raises(FormatError, match="impossible error"):
+            lossy_wire.read(Reader(out.bytes()), segments)
 
 
 def test_nan_zero_and_constant_tensors(tmp_path):

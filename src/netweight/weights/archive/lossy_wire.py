@@ -64,13 +64,13 @@ def derive(files: list[FileEntry], segments: list[Segment], wanted: set[int]) ->
 def _half(values: list[float]) -> NDArray[np.uint8]:
     """High halves of float32, rounded up."""
     bits = np.nextafter(np.array(values, np.float32), np.float32(np.inf), dtype=np.float32).view(np.uint32)
-    bits = np.where(np.array(values) == 0, 0, np.minimum(bits + np.uint32(0xFFFF), np.uint32(0x7F800000)))
+    bits = np.where(np.array(values) == 0, 0, np.minimum(bits + np.uint32(0xFFFF), np.uint32(0x7F7FFFFF)))
     return (bits.astype(np.uint32) >> np.uint32(16)).astype("<u2").view(np.uint8)
 
 
 def _whole(halves: NDArray[Any]) -> list[float]:
     values = (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
-    if not bool((values >= 0).all()):
+    if not bool(((values >= 0) & np.isfinite(values)).all()):
         raise FormatError("archive index: an impossible error")
     return [float(v) for v in values]
 

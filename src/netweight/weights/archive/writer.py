@@ -63,11 +63,17 @@ class LosslessEncoder:
 
 
 def write_archive(
-    plan: Plan, inputs: Inputs, encoder: Encoder, threads: int, sink: Sink, progress: Progress | None
+    plan: Plan,
+    inputs: Inputs,
+    encoder: Encoder,
+    threads: int,
+    sink: Sink,
+    progress: Progress | None,
+    complete: Callable[[], None] = lambda: None,
 ) -> int:
     """Send the archive to `sink` in order; the number of bytes sent. The bytes don't depend on `threads`.
 
-    Blocks, digests and what the encoder sets are added to the plan's index.
+    Blocks and digests are added to the plan's index; `complete` adds what else is known when all blocks are coded.
     """
     index, digests = plan.index, Digests(plan.index)
     start = header(index.version)
@@ -92,6 +98,7 @@ def write_archive(
             digests.add(number, 0, range_hashes(source, place.offset, segment.nbytes))
     index.files = [replace(f, digest=digests.of(f)) for f in index.files]
     inputs.check_unchanged()
+    complete()
     tail = pack_tail(index)
     sink(tail)
     if progress:

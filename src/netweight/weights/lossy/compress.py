@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,12 +30,11 @@ from .convert import needs_conversion, write_safetensors
 from .encoder import LossyEncoder, Quantiser, StepOf, Sums
 from .rate import Bracket, Figure, find_step, first_step
 from .survey import energies
-from .target import BITS, MAX_ERROR, REL_MSE, SIZE, Target, Touched
+from .target import MAX_ERROR, SIZE, Target, Touched
 
 STATES: Final = {"fast": 8, "balanced": 64, "max": 256}
 _SAMPLE_WEIGHTS: Final = 3 << 20
 _MOST_WRITES: Final = 4
-_COARSEST: Final = 64.0  # times the largest rms: nothing is left
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ class _Job:
     equal_error: bool
     limit: float = float("inf")
     calibrated: Calibrated | None = None
+    energies: dict[int, Sums] = field(default_factory=dict)
 
     def encoder(self, step: float) -> LossyEncoder:
         """`step` is in units of each tensor's rms where errors are to be equal."""
@@ -89,14 +89,8 @@ class _Job:
     def _step_of(self, step: float) -> StepOf:
         if not self.equal_error:
             return lambda _: step
-        rms = self.rms
-        return lambda k: step * rms[k]
-
-    @property
-    def rms(self) -> dict[int, float]:
-        return {k: math.sqrt(s.energy / s.weights) if s.weights and s.energy else 1.0 for k, s in self.energies.items()}
-
-    energies: dict[int, Sums] = field(default_factory=dict)
+        steps = {k: step * (math.sqrt(s.energy / max(s.weights, 1)) or 1.0) for k, s in self.energies.items()}
+        return steps.__getitem__
 
     def groups(self) -> list[tuple[Piece, ...]]:
         return [g for g in self.plan.groups if g[0].segment in self.touched]
@@ -208,7 +202,7 @@ def compress_lossy(
         job = _job(inputs, rule, chosen, workers, STATES[effort], equal_error, target, known)
         run = _Run(job, target, dict(notes or {}), out, force, progress)
         step_taken, size = run.fixed(step) if step is not None else run.search()
-        total, index = run.sums.total(), job.plan.index
+        total, index = run.coded.total(), job.plan.index
         return LossyReceipt(
             source=os.fspath(src), archive=os.fspath(dst if dst is not None else out),
             original_bytes=inputs.size, archive_bytes=size, elements=element_total(index.segments),
@@ -261,7 +255,7 @@ class _Run:
     out: Path
     force: bool
     progress: Progress | None
-    sums: LossyEncoder = field(init=False)
+    coded: LossyEncoder = field(init=False)
 
     def fixed(self, step: float) -> tuple[float, int]:
         """Write at `step`; (step, bytes)."""
@@ -291,7 +285,7 @@ class _Run:
         with outputs.new_file(self.out, self.force, self.job.inputs.mode) as descriptor:
             for attempt in range(_MOST_WRITES + 4):
                 size = self._write(descriptor, step)
-                total = self.sums.total()
+                total = self.coded.total()
                 if figure.target.kind == SIZE:
                     bracket.figure = figure = Figure(figure.target, 8.0 * size - total.bits)
                 value = figure.of(total)
@@ -309,7 +303,7 @@ class _Run:
             )
 
     def _nearest(self, figure: Figure) -> str:
-        nearest = figure.of(self.sums.total())
+        nearest = figure.of(self.coded.total())
         if figure.target.kind == SIZE:
             rest = math.ceil(figure.fixed_bits / 8)
             return (
@@ -333,30 +327,17 @@ class _Run:
         os.ftruncate(descriptor, 0)
         index = self.job.plan.index
         index.blocks.clear()
-        self.sums = encoder = self.job.encoder(step)
+        self.coded = encoder = self.job.encoder(step)
         encoder.bounds = True
         index.notes = self.notes
+
+        def complete() -> None:
+            index.losses = encoder.losses()
+
         sink = descriptor_sink(descriptor)
-        return write_archive(
-            self.job.plan, self.job.inputs, _Noting(encoder, index), self.job.threads, sink, self.progress
-        )
-
-
-class _Noting:
-    """The encoder; what it measured is in the index before the index is written."""
-
-    def __init__(self, encoder: LossyEncoder, index: Index) -> None:
-        self._encoder, self._index = encoder, index
-
-    def __call__(self, pieces: tuple[Piece, ...]) -> Any:
-        coded = self._encoder(pieces)
-        self._index.losses = self._encoder.losses()
-        return coded
+        return write_archive(self.job.plan, self.job.inputs, encoder, self.job.threads, sink, self.progress, complete)
 
 
 def target_notes(target: Target) -> dict[str, Any]:
     """What the archive tells of the target."""
     return {"target": {target.kind: target.limit}}
-
-
-__all__ = ["BITS", "MAX_ERROR", "REL_MSE", "SIZE", "LossyReceipt", "asdict", "compress_lossy", "target_notes"]

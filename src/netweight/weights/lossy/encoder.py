@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,7 +83,8 @@ class Quantiser:
 class LossyEncoder:
     """An Encoder. Blocks of `touched` segments are quantised, others (and those that can't be) coded losslessly.
 
-    `sums` has an entry for each touched segment that has been coded, with the bounds estimated if `bounds` asks for that.
+    `bounds` asks for estimates of the bounds too. Sums are added up in the order of the file, whichever thread comes first:
+    floating point depends on it.
     """
 
     plain: LosslessEncoder
@@ -93,8 +93,7 @@ class LossyEncoder:
     quantiser: Quantiser
     effort: Effort
     bounds: bool = False
-    sums: dict[int, Sums] = field(default_factory=lambda: defaultdict(Sums))
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _measured: dict[tuple[int, int], Sums] = field(default_factory=dict)
 
     def __call__(self, pieces: tuple[Piece, ...]) -> Coded:
         if pieces[0].segment not in self.touched:
@@ -108,14 +107,34 @@ class LossyEncoder:
             mine = decoded[at : at + piece.nbytes]
             at += piece.nbytes
             hashes.append(piece_hash(mine))
-            counted = _difference(part, mine, spec.dtype)
+            counted = self._difference(part, mine, spec.dtype, piece.segment)
             counted.bits = 8 * length * piece.nbytes / data.size
-            if self.bounds:
-                counted.bound = _bound(part, spec.dtype, counted)
-            counted.felt = _felt(part, mine, spec.dtype, self.quantiser.layer_of(piece.segment))
-            with self._lock:
-                self.sums[piece.segment].add(counted)
+            self._measured[piece.segment, piece.start] = counted
         return Coded(payload, tuple(hashes), pieces)
+
+    def _difference(self, data: NDArray[np.uint8], decoded: NDArray[np.uint8], name: str, segment: int) -> Sums:
+        """All but the bits of a piece of a segment."""
+        spec = Spec(name, ((data.size * 8 // dtype(name).bits,),))
+        x, y = floats_of(data, spec), floats_of(decoded, spec)
+        if x is None or y is None:  # NaN or infinities: coded losslessly
+            return Sums(weights=spec.count)
+        wide = x.astype(np.float64)
+        noise = wide - y
+        out = Sums(x.size, squares(wide), squares(noise), float(np.abs(noise).max(initial=0.0)))
+        if self.bounds:
+            out.bound = _bound(x, out)
+        layer = self.quantiser.layer_of(segment)
+        if layer is not None and x.size % layer.columns == 0:  # whole rows
+            out.felt = output_error((x - y).reshape(-1, layer.columns), layer.moments)
+        return out
+
+    @property
+    def sums(self) -> dict[int, Sums]:
+        """Of each touched segment that has been coded."""
+        out: dict[int, Sums] = defaultdict(Sums)
+        for segment, start in sorted(self._measured):
+            out[segment].add(self._measured[segment, start])
+        return out
 
     def total(self) -> Sums:
         """Over all touched segments."""
@@ -129,34 +148,13 @@ class LossyEncoder:
         return {k: Loss(s.rel_mse, s.worst, s.bound / max(s.weights, 1)) for k, s in self.sums.items()}
 
 
-def _difference(data: NDArray[np.uint8], decoded: NDArray[np.uint8], name: str) -> Sums:
-    spec = Spec(name, ((data.size * 8 // dtype(name).bits,),))
-    x, y = floats_of(data, spec), floats_of(decoded, spec)
-    if x is None or y is None:  # NaN or infinities: coded losslessly
-        return Sums(weights=spec.count)
-    wide = x.astype(np.float64)
-    noise = wide - y
-    return Sums(x.size, squares(wide), squares(noise), float(np.abs(noise).max(initial=0.0)))
-
-
-def _felt(data: NDArray[np.uint8], decoded: NDArray[np.uint8], name: str, layer: Layer | None) -> float:
-    """The error of the outputs, tr(E H E^T), of whole rows of a calibrated tensor; 0 for others."""
-    spec = Spec(name, ((data.size * 8 // dtype(name).bits,),))
-    x, y = floats_of(data, spec), floats_of(decoded, spec)
-    if layer is None or x is None or y is None or x.size % layer.columns:
-        return 0.0
-    return output_error((x - y).reshape(-1, layer.columns), layer.moments)
-
-
-def _bound(data: NDArray[np.uint8], name: str, sums: Sums) -> float:
+def _bound(values: Floats, sums: Sums) -> float:
     """Shannon's lower bound on the bits of these weights at the error of `sums`, from a sample of them."""
-    values = floats_of(data, Spec(name, ((data.size * 8 // dtype(name).bits,),)))
-    if values is None or not 0 < sums.rel_mse < 1:
+    if not 0 < sums.rel_mse < 1:
         return 0.0
     sample = values[:: max(1, values.size // _BOUND_SAMPLE)]
-    return sums.weights * shannon_lower_bound(
-        sample, sums.noise / sums.weights / max(squares(sample) / sample.size, 1e-300)
-    )
+    energy = max(squares(sample) / sample.size, 1e-300)
+    return sums.weights * shannon_lower_bound(sample, sums.noise / sums.weights / energy)
 
 
 def encode_touched(
@@ -189,8 +187,8 @@ def _quantised(
     if made is None:
         return None
     body, restored = made
-    final = rounded(restored, spec.dtype)
-    error = np.abs(values.astype(np.float64) - final)
-    if not bool((error <= quantiser.limit).all()):
-        return None
+    if quantiser.limit < np.inf:
+        error = np.abs(values.astype(np.float64) - rounded(restored, spec.dtype))
+        if not bool((error <= quantiser.limit).all()):
+            return None
     return body, bytes_of(restored, spec.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,29 @@ def floats_of(data: Bytes, spec: Spec) -> Floats | None:
     return values if bool(np.isfinite(values).all()) else None
 
 
+@lru_cache
+def _largest(name: str) -> np.float32:
+    """The largest float32 that dtype `name` holds."""
+    import ml_dtypes
+
+    own = ml_dtypes.finfo(numpy_dtype(name))  # type: ignore[no-untyped-call]
+    return np.float32(min(float(own.max), float(np.finfo(np.float32).max)))
+
+
+def _in_dtype(values: Floats, name: str) -> NDArray[Any]:
+    """float32 [n] in dtype `name`: to nearest, ties to even; beyond its range the largest of its numbers, never infinity."""
+    most = _largest(name)
+    return np.clip(np.ascontiguousarray(values), -most, most).astype(numpy_dtype(name))
+
+
 def bytes_of(values: Floats, name: str) -> Bytes:
-    """float32 [n] rounded to nearest, ties to even, in dtype `name`, as bytes. The same on every machine."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        out: NDArray[Any] = np.ascontiguousarray(values).astype(numpy_dtype(name))
-    return out.view(np.uint8)
+    """float32 [n] rounded to dtype `name`, as bytes. The same on every machine."""
+    return _in_dtype(values, name).view(np.uint8)
 
 
 def rounded(values: Floats, name: str) -> Floats:
     """What float32 values become in dtype `name`, as float32 again."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        out: Floats = values.astype(numpy_dtype(name)).astype(np.float32)
+    out: Floats = _in_dtype(values, name).astype(np.float32)
     return out
 
 
