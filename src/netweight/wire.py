@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from .errors import FormatError, TruncatedError
 
 _MAX_VARINT_BYTES = 10
+Number = TypeVar("Number", int, NDArray[np.int64])
 
 
 def varint(value: int) -> bytes:
@@ -22,6 +24,16 @@ def varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def zigzag(value: Number) -> Number:
+    """0, -1, 1, -2, 2, ... as 0, 1, 2, 3, 4, ...; of one integer or of int64 [n]."""
+    return (value << 1) ^ (value >> 63)
+
+
+def from_zigzag(value: Number) -> Number:
+    """The inverse of `zigzag`."""
+    return (value >> 1) ^ -(value & 1)
 
 
 class Writer:

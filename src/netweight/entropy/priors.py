@@ -26,7 +26,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..errors import FormatError
-from ..wire import Reader, Writer
+from ..wire import Reader, Writer, from_zigzag, zigzag
 from . import rans
 from .survival import BITS, power_of_two, survival
 
@@ -68,16 +68,6 @@ BOUNDS: Final = _bounds()
 """int64 [257]: the least magnitude of each symbol, and the limit."""
 RAW_BITS: Final = np.array([0] + [int(width).bit_length() for width in np.diff(BOUNDS)[1:]], np.uint8)
 """uint8 [256]: bits that follow a symbol as they are: none after 0, else the sign and the place among its magnitudes."""
-
-
-def zigzag(value: int) -> int:
-    """0, -1, 1, -2, ... as 0, 1, 2, 3, ..."""
-    return 2 * value if value >= 0 else -2 * value - 1
-
-
-def from_zigzag(value: int) -> int:
-    """The inverse."""
-    return value >> 1 if value & 1 == 0 else -(value >> 1) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 
 from ...errors import FormatError
 from ...spec import byte_count, name_of, number_of
-from ...wire import Reader, Writer
+from ...wire import Reader, Writer, from_zigzag, zigzag
 from ..regions.model import View
 from . import lossy_wire
 from .check import Budget, check_index
@@ -34,10 +34,6 @@ from .index import (
     Piece,
     Segment,
 )  # fmt: skip
-
-
-def _zigzag(values: Iterable[int]) -> list[int]:
-    return [2 * v if v >= 0 else -2 * v - 1 for v in values]
 
 
 def _write_names(out: Writer, names: list[str]) -> None:
@@ -73,7 +69,7 @@ def _write_files(out: Writer, files: list[FileEntry]) -> None:
         _write_names(out, [v.name for v in f.views])
         _write_shapes(out, [v.shape for v in f.views])
         for v in f.views:
-            out.varint(v.region).varint(v.start).varints(_zigzag(v.strides))
+            out.varint(v.region).varint(v.start).varints(map(zigzag, v.strides))
         out.varint(len(f.empty))
         for name, dtype, shape in f.empty:
             out.text(name).varint(number_of(dtype)).varint(len(shape)).varints(shape)
@@ -83,7 +79,7 @@ def _write_blocks(out: Writer, blocks: list[Block], segments: list[Segment]) -> 
     out.varint(len(blocks)).varints(b.length for b in blocks).varints(len(b.pieces) for b in blocks)
     pieces = [p for b in blocks for p in b.pieces]
     previous = [0, *(p.segment for p in pieces)]
-    out.varints(_zigzag(p.segment - q for p, q in zip(pieces, previous, strict=False)))
+    out.varints(zigzag(p.segment - q) for p, q in zip(pieces, previous, strict=False))
     # 0 stands for "all that is left of the segment", the common case.
     out.varints(0 if p.start + p.nbytes == segments[p.segment].nbytes else p.nbytes for p in pieces)
 
@@ -106,10 +102,6 @@ def encode_index(index: Index) -> tuple[bytes, bytes]:
     if index.version > 1:
         lossy_wire.write(out, index)
     return out.bytes(), random.bytes()
-
-
-def _unzigzag(values: list[int]) -> list[int]:
-    return [v >> 1 if not v & 1 else -(v >> 1) - 1 for v in values]
 
 
 def _read_names(source: Reader, count: int) -> list[str]:
@@ -179,7 +171,7 @@ def _read_files(source: Reader, budget: Budget) -> list[FileEntry]:
         count = source.varint(limit=source.remaining)
         views = budget.take(source.varint(limit=source.remaining))
         names, shapes = _read_names(source, views), _read_shapes(source, views)
-        rest = [(source.varint(), source.varint(), _unzigzag(source.varints(len(s)))) for s in shapes]
+        rest = [(source.varint(), source.varint(), tuple(map(from_zigzag, source.varints(len(s))))) for s in shapes]
         view_list = tuple(
             View(n, r, s, at, tuple(strides)) for n, s, (r, at, strides) in zip(names, shapes, rest, strict=True)
         )
@@ -194,7 +186,7 @@ def _read_files(source: Reader, budget: Budget) -> list[FileEntry]:
 
 def _read_pieces(source: Reader, counts: list[int], segments: list[Segment]) -> list[tuple[Piece, ...]]:
     total = sum(counts)
-    steps = _unzigzag(source.varints(total))
+    steps = list(map(from_zigzag, source.varints(total)))
     sizes = source.varints(total)
     done, at, k = [0] * len(segments), 0, 0
     out = []

@@ -62,6 +62,17 @@ def _adapt(chances, counts, k, bit):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _decide(data, encode, bit, state, chances, counts, k):  # type: ignore[no-untyped-def]
+    """Code `bit` (or decode one) with chance k, which learns from it; the bit."""
+    if encode:
+        encode_bit(data, state, np.uint64(chances[k]), bit)
+    else:
+        bit = decode_bit(data, state, np.uint64(chances[k]))
+    _adapt(chances, counts, k, bit)
+    return bit
+
+
+@njit(nogil=True, cache=True)
 def _code(data, encode, values, rows, columns, state, chances, counts):  # type: ignore[no-untyped-def]
     """Code (or decode into) `values` (int64 [rows * columns]) of one tensor; False for a value beyond _MOST."""
     column_counts = np.zeros(columns, np.int64)
@@ -76,40 +87,25 @@ def _code(data, encode, values, rows, columns, state, chances, counts):  # type:
             density = _density(row, c, column_counts[c], r, filled, total)
             k = density * 9 + 3 * left + above
             v = values[i]
-            if encode:
-                bit = encode_bit(data, state, np.uint64(chances[k]), np.int64(v != 0))
-            else:
-                bit = decode_bit(data, state, np.uint64(chances[k]))
-            _adapt(chances, counts, k, bit)
+            bit = _decide(data, encode, np.int64(v != 0), state, chances, counts, k)
             total += 1
             if not bit:
-                if not encode:
-                    values[i] = 0
+                values[i] = 0
                 continue
             filled += 1
             row += 1
             column_counts[c] += 1
             k = signs + (above or 3 * (left == 2))
-            if encode:
-                negative = encode_bit(data, state, np.uint64(chances[k]), np.int64(v < 0))
-            else:
-                negative = decode_bit(data, state, np.uint64(chances[k]))
-            _adapt(chances, counts, k, negative)
+            negative = _decide(data, encode, np.int64(v < 0), state, chances, counts, k)
             size, crowd = 1, min(density * 3 // _DENSITIES, 2)
             while True:
                 k = units + crowd * (_UNARY + 1) + min(size - 1, _UNARY)
-                if encode:
-                    more = encode_bit(data, state, np.uint64(chances[k]), np.int64(abs(v) > size))
-                else:
-                    more = decode_bit(data, state, np.uint64(chances[k]))
-                _adapt(chances, counts, k, more)
-                if not more:
+                if not _decide(data, encode, np.int64(abs(v) > size), state, chances, counts, k):
                     break
                 size += 1
                 if size > _MOST:
                     return False
-            if not encode:
-                values[i] = -size if negative else size
+            values[i] = -size if negative else size
     return True
 
 

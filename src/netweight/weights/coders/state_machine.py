@@ -59,6 +59,15 @@ def branches(states: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 @lru_cache
+def lower_branches(states: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """`branches` of the lower half of the states, as the searches take them; nothing for the scalar quantiser."""
+    if states == 1:
+        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
+    union, twist = (b[: states // 2].astype(np.bool_) for b in branches(states))
+    return union, twist
+
+
+@lru_cache
 def machine(states: int) -> StateMachine:
     """The machine of so many states, one of STATES."""
     if states == 1:

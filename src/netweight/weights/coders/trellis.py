@@ -21,7 +21,7 @@ from .scaled import MOST_CONTEXTS
 from .scales import Shape
 from .state_machine import STATES, machine
 from .trellis_design import LAMBDA, Design, Path, design
-from .trellis_symbols import FIRST_INDEX, LARGEST, RAW_WIDTH, SYMBOLS, from_symbols, pack_raw
+from .trellis_symbols import BUCKETS_FROM, FIRST_INDEX, LARGEST, RAW_WIDTH, SYMBOLS, from_symbols, pack_raw
 
 Floats = NDArray[np.float32]
 
@@ -91,7 +91,7 @@ def write(
     levels, scale = tables.levels_of(counts[:, :alphabet]), tables.scale_for(path.symbols.size)
     out.raw(bytes([alphabet - 1]))
     tables.write_tables(out, levels)
-    raw = np.zeros(path.symbols.size * 4 + 8 if alphabet > 63 else 8, np.uint8)
+    raw = np.zeros(path.symbols.size * 4 + 8 if alphabet > BUCKETS_FROM else 8, np.uint8)
     out.blob(raw[: pack_raw(path.indices, path.symbols, RAW_WIDTH, raw)].tobytes())
     out.blob(trellis_stream.encode(path.symbols, path.contexts, tables.frequencies_of(levels, scale), scale))
     return out.bytes(), _restored(path.indices, path.contexts, made.count, made.offsets, shapes, steps, down)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +12,7 @@ from ...entropy import tables
 from . import scales, trellis_points, trellis_search
 from .scaled import MOST_CONTEXTS, choose_scales
 from .scales import Scales, Shape
-from .state_machine import branches, machine
+from .state_machine import lower_branches, machine
 from .trellis_stream import segments, walk
 from .trellis_symbols import EXACT, FIRST_INDEX, SYMBOLS, to_symbols
 
@@ -40,9 +40,6 @@ class Design:
     count: int
     offsets: trellis_points.Offsets
     rates: Floats
-
-    def copy_for(self, states: int) -> Design:
-        return Design(states, self.scales, self.group_of, self.groups, self.count, self.offsets.copy(), self.rates)
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,10 @@ def first_design(values: Floats, shapes: list[Shape], states: int, strength: flo
     counts_by_union = merged.reshape(count, 2, SYMBOLS).swapaxes(0, 1).reshape(2 * count, SYMBOLS)
     scales.regroup(levels, group_of)
     offsets = np.zeros(count * trellis_points.PER_GROUP, np.int64)
-    return Design(states, chosen, group_of, levels, count, offsets, _rates(counts_by_union, count, strength))
+    return Design(states, chosen, group_of, levels, count, offsets, rates_of(counts_by_union, count, strength))
 
 
-def _rates(counts: NDArray[np.integer], groups: int, strength: float) -> Floats:
+def rates_of(counts: NDArray[np.integer], groups: int, strength: float) -> Floats:
     """Lambda x bits of each index, float32 [groups, 2, 2 REACH + 1], from symbol counts [2 groups, SYMBOLS]."""
     exact = 2 * EXACT - 1
     total = counts.sum(axis=1, keepdims=True)
@@ -108,7 +105,7 @@ def _follow(
         for start, end in parts:
             trellis_search.nearest(values[start:end], design.groups[start:end], rates, points, indices[start:end])
         return indices, unions
-    union, twist = (b[: design.states // 2].astype(np.bool_) for b in branches(design.states))
+    union, twist = lower_branches(design.states)
     moves = machine(design.states)
     for start, end in parts:
         piece = indices[start:end]
@@ -134,13 +131,11 @@ def refine(values: Floats, design: Design, strength: float) -> float:
         parts = parts[::_EVERY]
     indices, unions = _follow(values, design, parts)
     taken = np.concatenate([np.arange(a, b) for a, b in parts]) if len(parts) > 1 else slice(*parts[0])
-    sampled = Design(
-        design.states, design.scales, design.group_of, design.groups[taken], design.count, design.offsets, design.rates
-    )
+    sampled = replace(design, groups=design.groups[taken])
     path, part = path_of(indices[taken], unions[taken], sampled), values[taken]
     if strength:
         design.offsets = trellis_points.fit(part, path.indices, path.contexts, design.count)
-    design.rates = _rates(path.counts[:, :SYMBOLS], design.count, strength)
+    design.rates = rates_of(path.counts[:, :SYMBOLS], design.count, strength)
     restored = np.empty(part.size, np.float32)
     trellis_points.restore(
         path.indices, path.contexts, design.count, design.offsets, np.float32(1 / trellis_points.UNIT), restored

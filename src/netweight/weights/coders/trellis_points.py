@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ...entropy import adaptive
 from ...errors import FormatError
-from ...wire import Reader, Writer
+from ...wire import Reader, Writer, from_zigzag, zigzag
 
 PER_GROUP: Final = 6
 UNIT: Final = 32
@@ -85,14 +85,12 @@ def restore(indices, contexts, groups, offsets, unit, out):  # type: ignore[no-u
 
 
 def write(out: Writer, offsets: Offsets) -> None:
-    zigzag = np.where(offsets >= 0, 2 * offsets, -2 * offsets - 1)
-    out.blob(adaptive.encode(zigzag, _contexts(offsets.size)))
+    out.blob(adaptive.encode(zigzag(offsets), _contexts(offsets.size)))
 
 
 def read(source: Reader, groups: int) -> Offsets:
     """The inverse. Raises FormatError."""
-    zigzag = adaptive.decode(source.blob(), _contexts(groups * PER_GROUP), 2 * -_LEAST)
-    offsets = np.where(zigzag & 1 == 0, zigzag >> 1, -(zigzag >> 1) - 1)
+    offsets = from_zigzag(adaptive.decode(source.blob(), _contexts(groups * PER_GROUP), 2 * -_LEAST))
     if offsets.size and (int(offsets.max()) > _MOST or int(offsets.min()) < _LEAST):
         raise FormatError("trellis block: a point out of range")
     return offsets

@@ -14,28 +14,28 @@ from numba import njit
 from numpy.typing import NDArray
 
 EXACT: Final = 32
-_BUCKETS_FROM: Final = 2 * EXACT - 1
+BUCKETS_FROM: Final = 2 * EXACT - 1
 _LEAST_E: Final = 4
-SYMBOLS: Final = _BUCKETS_FROM + 8 * 24
+SYMBOLS: Final = BUCKETS_FROM + 8 * 24
 LARGEST: Final = 1 << 28
 """Indices are below this in magnitude."""
 
 
 def _raw_widths() -> NDArray[np.uint8]:
     out = np.zeros(256, np.uint8)
-    for s in range(_BUCKETS_FROM, SYMBOLS):
-        out[s] = (s - _BUCKETS_FROM) // 8 + _LEAST_E - 1
+    for s in range(BUCKETS_FROM, SYMBOLS):
+        out[s] = (s - BUCKETS_FROM) // 8 + _LEAST_E - 1
     return out
 
 
 def _first_indices() -> NDArray[np.int32]:
     """The index of least magnitude that each symbol stands for."""
     out = np.zeros(256, np.int32)
-    for s in range(1, _BUCKETS_FROM):
+    for s in range(1, BUCKETS_FROM):
         m = (s + 1) // 2
         out[s] = m if s & 1 else -m
-    for s in range(_BUCKETS_FROM, SYMBOLS):
-        e, rest = divmod(s - _BUCKETS_FROM, 8)
+    for s in range(BUCKETS_FROM, SYMBOLS):
+        e, rest = divmod(s - BUCKETS_FROM, 8)
         e += _LEAST_E
         m = ((2 | rest >> 2) << (e - 1)) << 1 | (rest >> 1 & 1)
         out[s] = -m if rest & 1 else m
@@ -62,7 +62,7 @@ def to_symbols(indices, out):  # type: ignore[no-untyped-def]
         while h >> (e + 1):
             e += 1
         second = (h >> (e - 1)) & 1
-        out[i] = _BUCKETS_FROM + 8 * (e - _LEAST_E) + 4 * second + 2 * (m & 1) + (k < 0)
+        out[i] = BUCKETS_FROM + 8 * (e - _LEAST_E) + 4 * second + 2 * (m & 1) + (k < 0)
     return large
 
 

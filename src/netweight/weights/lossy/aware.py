@@ -9,17 +9,15 @@ CERWU (2025); one lambda for all columns and tensors is one slope of output erro
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..coders import trellis, trellis_points
 from ..coders.scales import Shape
-from ..coders.state_machine import branches, machine
+from ..coders.state_machine import lower_branches, machine
 from ..coders.trellis import Settings
-from ..coders.trellis_design import REACH, Design, Path, _rates, design, first_design, path_of
+from ..coders.trellis_design import REACH, Design, Path, design, first_design, path_of, rates_of
 from ..coders.trellis_stream import segments
 from ..coders.trellis_symbols import LARGEST, SYMBOLS
 from .aware_search import pass_on, run_columns
@@ -67,7 +65,7 @@ def _redesigned(left: Floats, turned: list[Shape], before: Design, path: Path, s
     again = path_of(path.indices, unions, made)
     if strength:
         made.offsets = trellis_points.fit(left, again.indices, again.contexts, made.count)
-        made = replace(made, rates=_rates(again.counts[:, :SYMBOLS], made.count, strength))
+        made = replace(made, rates=rates_of(again.counts[:, :SYMBOLS], made.count, strength))
     return made
 
 
@@ -78,7 +76,7 @@ def _follow(scaled: Floats, made: Design, feedback: Feedback) -> tuple[Floats, P
     points = trellis_points.table(made.offsets, made.count, REACH).reshape(2 * made.count, -1)
     rates, groups = made.rates.reshape(points.shape), made.groups.reshape(left.shape)
     moves = machine(made.states)
-    union, twist = _branches(made.states)
+    union, twist = lower_branches(made.states)
     cuts = np.array([end for _, end in segments(left.size)], np.int64)
     state, rows, dear = 0, left.shape[1], feedback.dear.astype(np.float32)
     for start in range(0, len(left), _GROUP):
@@ -90,12 +88,3 @@ def _follow(scaled: Floats, made: Design, feedback: Feedback) -> tuple[Floats, P
         )  # fmt: skip
         pass_on(left[start + _GROUP :], feedback.passed[part, start + _GROUP :], errors[part])
     return left, path_of(indices.reshape(-1), unions.reshape(-1), made)
-
-
-@lru_cache
-def _branches(states: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """(union, twist) of the lower half of the states; nothing for the scalar quantiser."""
-    if states == 1:
-        return np.zeros(0, np.bool_), np.zeros(0, np.bool_)
-    union, twist = (b[: states // 2].astype(np.bool_) for b in branches(states))
-    return union, twist

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..archive.api import PathLike, compress_file, load_file
 from ..archive.base import sha256_of
 from ..archive.inputs import Inputs, default_archive_path, open_inputs
 from .budget import Notes, Say, TaskReceipt, compress_for_task
+from .calibration import Source
 from .compress import compress_lossy, rms_of
 from .convert import arrays_of
 from .rate import NOISE_OF_STEP
@@ -23,11 +25,15 @@ from .task import MaxDrop, load_task
 
 
 def _fingerprint(inputs: Inputs) -> list[list[str]]:
-    out = []
-    for file in inputs.files:
-        with FileSource(file.source.name) as source:
-            out.append([file.path, sha256_of(source).hex()])
-    return out
+    return [[file.path, sha256_of(file.source).hex()] for file in inputs.files]
+
+
+def _calibration_key(calibration: Source | None) -> str:
+    """What tells one calibration from another: a file by its content."""
+    if not isinstance(calibration, (str, os.PathLike)):
+        return repr(calibration)
+    with FileSource(calibration) as source:
+        return sha256_of(source).hex()
 
 
 def compress_to_task(
@@ -39,7 +45,7 @@ def compress_to_task(
     touched: Touched | None = None,
     effort: str = "balanced",
     equal_error: bool = False,
-    calibration: Any = None,
+    calibration: Source | None = None,
     threads: int | None = None,
     force: bool = False,
     progress: Progress | None = None,
@@ -56,10 +62,9 @@ def compress_to_task(
     with open_inputs(src) as inputs:
         if any(out.exists() and os.path.samefile(out, f.source.name) for f in inputs.files):
             raise InputError(f"{out}: is the input; choose another output")
-        arrays = lambda: arrays_of(inputs)  # noqa: E731  called later, while the inputs are open
         key = {
             "input": _fingerprint(inputs), "version": __version__, "effort": effort, "equal_error": equal_error,
-            "keep": rule.keep, "least": rule.least, "calibration": repr(calibration),
+            "keep": rule.keep, "least": rule.least, "calibration": _calibration_key(calibration),
         }  # fmt: skip
 
         def write(t: float | None, path: Path, notes: Notes) -> dict[str, Any]:
@@ -69,11 +74,11 @@ def compress_to_task(
                 step = rms * math.sqrt(10**t / NOISE_OF_STEP)
                 compress_lossy(
                     src, path, step=step, touched=rule, effort=effort, equal_error=equal_error,
-                    notes=notes, threads=threads, force=True, **({"calibration": calibration} if calibration else {}),
+                    calibration=calibration, notes=notes, threads=threads, force=True,
                 )  # fmt: skip
             return load_file(path)
 
         return compress_for_task(
-            out, loaded, drop, original=arrays, write=write, key=key, force=force,
+            out, loaded, drop, original=partial(arrays_of, inputs), write=write, key=key, force=force,
             mode=inputs.mode, progress=progress, say=say,
         )  # fmt: skip

@@ -21,16 +21,16 @@ from numpy.typing import NDArray
 
 from ....entropy import priors, rans, tables
 from ....entropy.prior_fit import FAMILIES, fit
-from ....entropy.priors import Prior, from_zigzag, zigzag
+from ....entropy.priors import Prior
 from ....errors import FormatError
-from ....wire import Reader, Writer
+from ....wire import Reader, Writer, from_zigzag, zigzag
 from ...coders import scales
 from ...coders.scaled import MOST_CONTEXTS
 from ...coders.scales import Estimator, Scales, Shape
 from ..code import LossyCode
 from ..values import Floats, squares
 from .indices import count_of
-from .uniform import step_for
+from .uniform import restored_of, step_for
 
 Multiples = NDArray[np.int32]
 
@@ -247,13 +247,13 @@ class UnderPrior(LossyCode):
             widths = widths_of(moved, shapes, self.scales)
             body = Writer().raw(step.astype("<f4").tobytes()).varint(zigzag(centre))
             bodies.append(body.raw(encode_multiples(multiples - np.int32(centre), widths, self.prior)).bytes())
-        return min(bodies, key=len), _restored(multiples, step)
+        return min(bodies, key=len), restored_of(multiples, step)
 
     def restore(self, body: memoryview, shapes: list[Shape]) -> Floats:
         source = Reader(body, self.id)
         step = source.array(1, "<f4").astype(np.float32)[0]
         centre = from_zigzag(source.varint(limit=2 * _LARGEST))
-        restored = _restored(read_multiples(source, shapes) + np.int32(centre), step)
+        restored = restored_of(read_multiples(source, shapes) + np.int32(centre), step)
         source.end()
         if not bool(np.isfinite(restored).all()):
             raise FormatError(f"{self.id}: a weight that isn't finite")
@@ -264,9 +264,3 @@ def _centres(multiples: Multiples) -> list[int]:
     """What the prior may be symmetric about: 0, and the median if that is far enough from 0 to matter."""
     median = int(np.median(multiples))
     return [0, median] if abs(median) > _LEAN * float(np.abs(multiples).mean(dtype=np.float64)) else [0]
-
-
-def _restored(multiples: Multiples, step: np.float32) -> Floats:
-    """One IEEE product a weight, in float64, rounded to float32."""
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        return np.asarray((multiples * np.float64(step)).astype(np.float32))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ....entropy import adaptive
 from ....errors import FormatError
-from ....wire import Reader, Writer
+from ....wire import Reader, Writer, from_zigzag, zigzag
 from ...coders.lowbits import pack_bits, unpack_bits
 from ...coders.scales import Shape
 from ..code import LossyCode
@@ -82,20 +82,20 @@ class Uniform(LossyCode):
         multiples = np.rint(values.astype(np.float64) / np.float64(step)).astype(np.int64)
         out = Writer().raw(np.array([step], "<f4").view(np.uint8))
         _write_multiples(out, multiples, shapes, self.coder)
-        return out.bytes(), _restored(multiples, step)
+        return out.bytes(), restored_of(multiples, step)
 
     def restore(self, body: memoryview, shapes: list[Shape]) -> Floats:
         source = Reader(body, self.id)
         step = source.array(1, "<f4").astype(np.float32)[0]
         multiples = _read_multiples(source, shapes, self.coder)
         source.end()
-        restored = _restored(multiples, step)
+        restored = restored_of(multiples, step)
         if not bool(np.isfinite(restored).all()):
             raise FormatError(f"{self.id}: a weight that isn't finite")
         return restored
 
 
-def _restored(multiples: Multiples, step: np.float32) -> Floats:
+def restored_of(multiples: NDArray[np.signedinteger[Any]], step: np.float32) -> Floats:
     """One IEEE product a weight, in float64, rounded to float32."""
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return np.asarray((multiples * np.float64(step)).astype(np.float32))
@@ -117,16 +117,12 @@ def _window(multiples: Multiples) -> tuple[int, int, int]:
     raise AssertionError("multiples are below 2^30")
 
 
-def _zigzag(value: int) -> int:
-    return 2 * value if value >= 0 else -2 * value - 1
-
-
 def _write_multiples(out: Writer, multiples: Multiples, shapes: list[Shape], coder: str) -> None:
     shift, first, window = _window(multiples)
     coarse = (multiples >> shift) - first
     outside = (coarse < 0) | (coarse >= window)
     escapes = bool(outside.any())
-    out.raw(bytes([shift])).varint(_zigzag(first)).raw(bytes([window - 1, escapes]))
+    out.raw(bytes([shift])).varint(zigzag(first)).raw(bytes([window - 1, escapes]))
     symbols = np.where(outside, window, coarse).astype(np.uint8)
     energy = (np.arange(window + escapes, dtype=np.float64) + (first + 0.5 * (shift > 0))) ** 2
     write_indices(out, symbols, window + escapes, shapes, coder, energy)
@@ -141,8 +137,7 @@ def _write_multiples(out: Writer, multiples: Multiples, shapes: list[Shape], cod
 
 def _read_multiples(source: Reader, shapes: list[Shape], coder: str) -> Multiples:
     """Raises FormatError."""
-    shift, zigzag = source.byte(), source.varint(limit=1 << 31)
-    first = zigzag >> 1 if zigzag & 1 == 0 else -(zigzag >> 1) - 1
+    shift, first = source.byte(), from_zigzag(source.varint(limit=1 << 31))
     window, escapes = source.byte() + 1, source.byte()
     if shift > _MOST_SHIFT or escapes > 1 or window + escapes > 256:
         raise FormatError("uniform: an impossible window")
