@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -18,6 +17,7 @@ VALIDATION = 5_000  # the last of the training images: for choosing, never train
 SIDE = 28
 CLASSES = 10
 _TEACHER_RATE = 2e-3
+_TEACHER_STRENGTH = 1.2
 _BATCH = 256
 
 
@@ -40,11 +40,13 @@ class Digits:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a student learns from: images uint8 [n, 784], a teacher's logits float32 [n, 10] and labels int64 [n]."""
+    """What a student learns from: images uint8 [n, 784], of which the first `plain` aren't distorted, and the teachers'
+    mean logits float32 [n, 10].
+    """
 
     x: Tensor
     logits: Tensor
-    y: Tensor
+    plain: int
 
 
 def load(path: Path) -> Digits:
@@ -81,26 +83,32 @@ def distorted(x: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     return (moved * 255).round_().clamp_(0, 255).byte().reshape(n, SIDE, SIDE)
 
 
-def _teacher() -> nn.Sequential:
+def _teacher() -> nn.Module:
     """A convolutional network, some ten times larger than LeNet-5 in work, with batch normalisation."""
-    return nn.Sequential(
+    net = nn.Sequential(
         *(nn.Conv2d(1, 32, 5, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(32, 64, 5, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Dropout(0.3), nn.Linear(64 * 25, 256, bias=False), nn.BatchNorm1d(256), nn.ReLU()),
         *(nn.Dropout(0.3), nn.Linear(256, CLASSES)),
     )
+    return net.to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
-def _answers(net: nn.Module, x: Tensor) -> Tensor:
-    net.eval()
-    return torch.cat([net(pixels(part).contiguous(memory_format=torch.channels_last)) for part in x.split(1000)])
+def answers(masters: list[nn.Module], x: Tensor) -> Tensor:
+    """Mean logits float32 [n, 10] of the teachers `masters` for images uint8 [n, ...]."""
+    found = [torch.cat([master.eval()(_dense(pixels(part))) for part in x.split(1000)]) for master in masters]
+    return torch.stack(found).mean(0)
 
 
-def _train_teacher(digits: Digits, epochs: int, seed: int, distortion: float) -> nn.Module:
+def _dense(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _train_teacher(digits: Digits, epochs: int, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    net: nn.Module = _teacher().to(memory_format=torch.channels_last)
+    net = _teacher()
     x, y = digits.train.x, digits.train.y
     steps = epochs * (len(x) // _BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), lr=_TEACHER_RATE, weight_decay=1e-2)
@@ -110,40 +118,41 @@ def _train_teacher(digits: Digits, epochs: int, seed: int, distortion: float) ->
         net.train()
         order = torch.randperm(len(x), generator=generator)
         for chosen in order.split(_BATCH)[: len(x) // _BATCH]:
-            images = pixels(distorted(x[chosen], distortion, generator)).contiguous(memory_format=torch.channels_last)
+            images = _dense(pixels(distorted(x[chosen], _TEACHER_STRENGTH, generator)))
             loss = F.cross_entropy(net(images), y[chosen], label_smoothing=0.02)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             schedule.step()
-        wrong = (_answers(net, digits.validation.x).argmax(1) != digits.validation.y).float().mean()
+        wrong = (answers([net], digits.validation.x).argmax(1) != digits.validation.y).float().mean()
         print(f"teacher {seed} epoch {epoch + 1}/{epochs}: {wrong:.2%} wrong, {time.perf_counter() - start:.0f} s")
     return net
 
 
-def lessons(digits: Digits, folder: Path, *, copies: int, strength: float, epochs: int, teachers: int) -> Lessons:
-    """The training digits and `copies` distorted sets of them, with teachers' mean logits; kept in `folder`."""
-    kept = folder / f"lessons-{copies}-{strength:g}.npz"
-    if not kept.exists():
+def teachers(digits: Digits, folder: Path, count: int, epochs: int) -> list[nn.Module]:
+    """`count` networks trained on distorted digits; kept in `folder`."""
+    masters = []
+    for seed in range(count):
+        kept = folder / f"teacher-{seed}.pt"
+        if kept.exists():
+            net = _teacher()
+            net.load_state_dict(torch.load(kept, weights_only=True))
+        else:
+            net = _train_teacher(digits, epochs, seed)
+            torch.save(net.state_dict(), part := kept.with_suffix(".part"))
+            part.rename(kept)
+        masters.append(net)
+    return masters
+
+
+def lessons(digits: Digits, masters: list[nn.Module], folder: Path, copies: int, strength: float) -> Lessons:
+    """The training digits and `copies` distorted sets of them, with the teachers' logits; kept in `folder`, mapped."""
+    x_path, logits_path = folder / "lessons-x.npy", folder / "lessons-logits.npy"
+    if not logits_path.exists():
         generator = torch.Generator().manual_seed(99)
         x = torch.cat([digits.train.x, *(distorted(digits.train.x, strength, generator) for _ in range(copies))])
-        logits: NDArray[np.float32] = np.zeros((len(x), CLASSES), np.float32)
-        for seed in range(teachers):
-            logits += _answers(_teacher_from(digits, folder, epochs, seed), x).numpy() / teachers
-        part = kept.with_name("part-" + kept.name)
-        np.savez(part, x=x.reshape(len(x), -1).numpy(), logits=logits)
-        part.rename(kept)
-    with np.load(kept) as arrays:
-        x, told = torch.from_numpy(arrays["x"]), torch.from_numpy(arrays["logits"])
-    return Lessons(x, told, digits.train.y.repeat(copies + 1))
-
-
-def _teacher_from(digits: Digits, folder: Path, epochs: int, seed: int) -> nn.Module:
-    kept = folder / f"teacher-{seed}.pt"
-    if kept.exists():
-        net: nn.Module = _teacher().to(memory_format=torch.channels_last)
-        net.load_state_dict(torch.load(kept))
-        return net
-    net = _train_teacher(digits, epochs, seed, distortion=1.2)
-    torch.save(net.state_dict(), kept)
-    return net
+        np.save(x_path, x.reshape(len(x), -1).numpy())
+        np.save(part := folder / "part.npy", answers(masters, x).numpy())
+        part.rename(logits_path)
+    x, told = (torch.from_numpy(np.load(path, mmap_mode="c")) for path in (x_path, logits_path))
+    return Lessons(x, told, len(digits.train.x))

@@ -1,9 +1,10 @@
-"""What a context coder will charge for a weight, as a differentiable penalty.
+"""What a context coder will charge for a weight, as a penalty whose gradient is known.
 
-A weight is zero, or +-1, +-2, ... steps. Its price follows the rows and columns that it lies in, as the coder's contexts do: with
-r, c and o the shares of non-zeros in its row, its column and its tensor, logit p = logit r + logit c - logit o, a
-non-zero costs log2((1 - p) / p) + 1 bits more than a zero, and each further step about MAGNITUDE_BITS. So rows and columns that are
-nearly empty become dear, and empty out.
+A weight is zero, or +-1, +-2, ... steps. Its price follows the rows and columns that it lies in and its neighbours, as the coder's
+contexts do: with r, c and o the shares of non-zeros in its row, its column and its tensor, and logit p = logit r +
+logit c - logit o, a non-zero costs log2((1 - p) / p) bits more than a zero, and its sign, and each further step about
+MAGNITUDE_BITS. Where rows are images, p is multiplied by how many non-zeros lie around, over how many were to be
+expected. So what is nearly empty becomes dear, and empties; what is left huddles together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 MAGNITUDE_BITS: Final = 1.3
-_SIGN_BITS: Final = 1.0
+SIGN_BITS: Final = 1.0
 _NEAR_PRIOR: Final = 0.2
 _AROUND: Final = torch.tensor(
     [
@@ -26,26 +27,25 @@ _AROUND: Final = torch.tensor(
         *(0.4, 0.8, 1.0, 0.8, 0.4),
         *(0.2, 0.4, 0.5, 0.4, 0.2),
     ]
-)
+).reshape(1, 1, 5, 5)
 
 
 def _logit(p: Tensor) -> Tensor:
-    p = p.clamp(1e-5, 0.95)
-    return p.log() - (-p).log1p()
+    return torch.logit(p, 1e-5)
 
 
 def _near(alive: Tensor, side: int) -> Tensor:
     """Weighted sums over the 5x5 places around each of `alive` [rows, channels * side * side], itself left out."""
-    images = alive.reshape(-1, 1, side, side)
-    return F.conv2d(images, _AROUND.reshape(1, 1, 5, 5), padding=2).reshape(alive.shape)
+    return F.conv2d(alive.reshape(-1, 1, side, side), _AROUND, padding=2).reshape(alive.shape)
 
 
+@torch.no_grad()
 def prices(u: Tensor, side: int) -> Tensor:
     """Bits that a non-zero costs more than a zero, float32 of the shape of `u` [rows, columns, ...], in steps.
 
-    `side`: the columns are images of side x side, in which non-zeros lie near each other; 1 if they aren't.
+    `side`: rows are images of side x side, in which non-zeros lie near each other; 1 if they aren't.
     """
-    alive = u.detach().abs().mul(2).clamp_(max=1).square_().flatten(1)
+    alive = u.abs().mul(2).clamp_(max=1).square_().flatten(1)
     rows, columns = alive.shape
     overall = alive.mean().clamp_(min=1 / alive.numel())
     row = (alive.sum(1, keepdim=True) + overall) / (columns + 1)
@@ -53,11 +53,11 @@ def prices(u: Tensor, side: int) -> Tensor:
     p = torch.sigmoid(_logit(row) + _logit(column) - _logit(overall))
     if side > 1:
         p = p * (_near(alive, side) + _NEAR_PRIOR) / (_near(p, side) + _NEAR_PRIOR)
-    return (_SIGN_BITS - _logit(p) / math.log(2)).clamp_(0.5, 16.0).reshape(u.shape)
+    return (SIGN_BITS - _logit(p) / math.log(2)).clamp_(0.5, 16.0).reshape(u.shape)
 
 
-def bits(u: Tensor, price: Tensor) -> Tensor:
-    """The penalty in bits, a sum: `price` for the first step from zero, MAGNITUDE_BITS for each further one."""
-    size = u.abs()
-    first = size.clamp(max=1)
-    return (first * price).sum() + MAGNITUDE_BITS * (size - first).sum()
+@torch.no_grad()
+def add_gradient(u: Tensor, price: Tensor, nats_per_bit: float) -> None:
+    """Add the penalty's gradient to `u.grad`: `price` up to the first step, MAGNITUDE_BITS a step beyond."""
+    assert u.grad is not None
+    u.grad.add_(torch.where(u.abs() < 1, price, MAGNITUDE_BITS) * u.sign(), alpha=nats_per_bit)

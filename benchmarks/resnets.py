@@ -12,8 +12,8 @@ ones, until the accuracy has dropped by more than 5 %. Rows of a network and a c
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -83,7 +83,10 @@ CODES: dict[str, Callable[[Path | None], LossyPeer]] = {
 
 @dataclass(frozen=True)
 class Point:
-    """One setting: `bytes` is the length of what was decoded and scored, and of the other tensors as FP32."""
+    """One setting: `bytes` is the length of what was decoded and scored, and of the other tensors as FP32.
+
+    `digest` is the hex SHA-256 of the coded bytes: the same ones needn't be scored twice.
+    """
 
     network: str
     code: str
@@ -94,6 +97,7 @@ class Point:
     rel_mse: float
     accuracy: float
     images: int
+    digest: str
 
     @property
     def bits(self) -> float:
@@ -125,8 +129,9 @@ class Scorer:
         return cifar.accuracy({**self.state, **decoded}, self.inputs, self.labels)
 
 
-def points(name: str, peer: LossyPeer, scorer: Scorer) -> Iterator[Point]:
-    """Settings from fine to coarse, as far as the accuracy bears it."""
+def points(name: str, peer: LossyPeer, scorer: Scorer, old: list[Point]) -> Iterator[Point]:
+    """Settings from fine to coarse, as far as the accuracy bears it; accuracies of `old` points aren't measured again."""
+    known = {p.digest: p.accuracy for p in old if p.network == name and p.images == len(scorer.labels)}
     original, lost = scorer.accuracy({}), 0
     for setting in reversed(peer.settings(scorer.matrices)):
         blob = peer.encode({k: m.copy() for k, m in scorer.matrices.items()}, setting)
@@ -134,6 +139,7 @@ def points(name: str, peer: LossyPeer, scorer: Scorer) -> Iterator[Point]:
         error = scorer.rel_mse(decoded)
         if not _WORTH[0] <= error <= _WORTH[1] and not (error < _WORTH[0] and setting.label.startswith("int")):
             continue
+        digest = hashlib.sha256(blob).hexdigest()
         point = Point(
             network=name,
             code=peer.name,
@@ -142,8 +148,9 @@ def points(name: str, peer: LossyPeer, scorer: Scorer) -> Iterator[Point]:
             coded_bytes=len(blob),
             weights=scorer.weights,
             rel_mse=error,
-            accuracy=scorer.accuracy(decoded),
+            accuracy=known[digest] if digest in known else scorer.accuracy(decoded),
             images=len(scorer.labels),
+            digest=digest,
         )
         yield point
         lost = lost + 1 if point.accuracy < (1 - _LOST) * original else 0
@@ -249,6 +256,10 @@ def plot(path: Path, originals: dict[str, dict[str, Any]], found: list[Point]) -
     figure.savefig(path, dpi=110)
 
 
+def write(file: Path, originals: dict[str, dict[str, Any]], found: list[Point]) -> None:
+    file.write_text(json.dumps({"originals": originals, "points": [asdict(p) for p in found]}, indent=1) + "\n")
+
+
 def _moments(options: argparse.Namespace, network: str) -> Path | None:
     return options.moments / f"{network}.safetensors" if options.moments else None
 
@@ -280,14 +291,13 @@ def main() -> None:
         size = scorer.others + 4 * scorer.weights
         originals[network] = {"accuracy": scorer.accuracy({}), "bytes": size, "others": scorer.others}
         for code in options.codes:
-            started, new = time.perf_counter(), []
-            for point in points(network, CODES[code](_moments(options, network)), scorer):
+            new: list[Point] = []
+            for point in points(network, CODES[code](_moments(options, network)), scorer, found):
                 new.append(point)
                 print(f"{network} {point.code} {point.setting}: {point.bytes:,} B {point.accuracy:.4f}", flush=True)
+                write(file, originals, merged(found, new))  # a run that is ended early loses nothing
             found = merged(found, new)
-            text = json.dumps({"originals": originals, "points": [asdict(p) for p in found]}, indent=1)
-            file.write_text(text + "\n")
-            print(f"{network} {code}: {time.perf_counter() - started:.0f} s", flush=True)
+            write(file, originals, found)
     file.with_suffix(".md").write_text(markdown(originals, found))
     if options.plot:
         plot(options.plot, originals, found)

@@ -105,7 +105,7 @@ def test_the_curve_through_noisy_points_finds_the_bytes(noise):
     sizes = np.linspace(80_000, 150_000, 14)
     drops = 0.008 * np.exp(-(sizes - 110_000) / 12_000) + noise * rng.standard_normal(14)
     found = [
-        resnets.Point("resnet20", "x", "", round(b), round(b), 1, 0.01, original - d, 10_000)
+        resnets.Point("resnet20", "x", "", round(b), round(b), 1, 0.01, original - d, 10_000, "")
         for b, d in zip(sizes, drops, strict=True)
     ]
     expected = 110_000 + 12_000 * np.log(2)
@@ -120,7 +120,7 @@ def test_new_points_replace_those_of_the_same_network_and_code():
     import resnets
 
     def point(network, code, size):
-        return resnets.Point(network, code, "", size, size, 1, 0.1, 0.5, 1)
+        return resnets.Point(network, code, "", size, size, 1, 0.1, 0.5, 1, "")
 
     old = [point("resnet20", "a", 1), point("resnet20", "b", 2), point("resnet32", "a", 3)]
     found = resnets.merged(old, [point("resnet20", "a", 5), point("resnet20", "a", 4)])
