@@ -86,8 +86,15 @@ class ProgressShow:
             self._bar.stop()
 
     def labelled(self, label: str) -> Callable[[int, int], None]:
-        """A progress function for work that has one label."""
-        return lambda done, total: self.step(label, done, total)
+        """A progress function for work that has one label; work that starts again is told as its second pass."""
+        passes, last = 1, 0
+
+        def step(done: int, total: int) -> None:
+            nonlocal passes, last
+            passes, last = passes + (done < last), done
+            self.step(label if passes == 1 else f"{label}, pass {passes}", done, total)
+
+        return step
 
     def step(self, label: str, done: int, total: int) -> None:
         if self._bar is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 from ... import __version__
 from ...errors import InputError
 from ...source import FileSource
-from ..archive.api import PathLike, compress_file, load_file
+from ..archive.api import PathLike, compress_file, decompress_file, load_file
 from ..archive.base import sha256_of
 from ..archive.inputs import Inputs, default_archive_path, open_inputs
 from .budget import Notes, Say, TaskReceipt, compress_for_task
 from .calibration import Source
 from .compress import compress_lossy, rms_of
-from .convert import arrays_of
+from .convert import arrays_of, needs_conversion
 from .rate import NOISE_OF_STEP
 from .search import Progress
 from .target import Touched
@@ -34,6 +35,18 @@ def _calibration_key(calibration: Source | None) -> str:
         return repr(calibration)
     with FileSource(calibration) as source:
         return sha256_of(source).hex()
+
+
+def _state_of(archive: Path, name: str) -> dict[str, Any]:
+    """The arrays of a lossless archive of the file or folder `name`, as `arrays_of` gives them of the original.
+
+    `load_file` would give GGUF's blocks as they are stored.
+    """
+    with tempfile.TemporaryDirectory(prefix=".netweight-", dir=archive.parent) as folder:
+        back = Path(folder) / name
+        decompress_file(archive, back)
+        with open_inputs(back) as inputs:
+            return arrays_of(inputs)
 
 
 def compress_to_task(
@@ -67,15 +80,17 @@ def compress_to_task(
             "keep": rule.keep, "least": rule.least, "calibration": _calibration_key(calibration),
         }  # fmt: skip
 
+        converted = any(needs_conversion(file) for file in inputs.files)
+
         def write(t: float | None, path: Path, notes: Notes) -> dict[str, Any]:
             if t is None:
                 compress_file(src, path, effort=effort, threads=threads, force=True)
-            else:
-                step = rms * math.sqrt(10**t / NOISE_OF_STEP)
-                compress_lossy(
-                    src, path, step=step, touched=rule, effort=effort, equal_error=equal_error,
-                    calibration=calibration, notes=notes, threads=threads, force=True,
-                )  # fmt: skip
+                return _state_of(path, Path(src).name) if converted else load_file(path)
+            step = rms * math.sqrt(10**t / NOISE_OF_STEP)
+            compress_lossy(
+                src, path, step=step, touched=rule, effort=effort, equal_error=equal_error,
+                calibration=calibration, notes=notes, threads=threads, force=True,
+            )  # fmt: skip
             return load_file(path)
 
         return compress_for_task(
