@@ -36,7 +36,7 @@ def seeds() -> list[bytes]:
     """A body for each shape and setting, after the number of the shape."""
     import numpy as np
 
-    from netweight.weights.coders import trellis
+    from netweight.weights.coders import mixed_indices, trellis, trellis_points
     from netweight.weights.coders.trellis import Settings
 
     out = []
@@ -46,6 +46,12 @@ def seeds() -> list[bytes]:
             made = trellis.encode(values, wanted, Settings((step,), states))
             assert made is not None
             out.append(bytes([number]) + made[0])
+            indices = np.rint(values / np.float32(step)).astype(np.int32)
+            payload, coded = mixed_indices.encode(indices, wanted, states)
+            offsets = trellis_points.fit(2 * indices + np.float32(0.3), indices, coded.places, mixed_indices.CLASSES)
+            steps = np.array([step], np.float32)
+            mixed, _ = trellis.write_mixed(payload, coded, offsets, states, wanted, steps, down=False)
+            out.append(bytes([number]) + mixed)
     return out
 
 

@@ -25,7 +25,7 @@ import netweight as nw
 
 RECIPES: Final = {
     "lenet-300-100": Recipe(widths=(100, 40), nats_per_bit=4e-6, epochs=80, rate=0.06),
-    "lenet-5": Recipe(widths=(8, 16, 40), nats_per_bit=4e-6, epochs=80, rate=0.06),
+    "lenet-5": Recipe(widths=(12, 16, 30), nats_per_bit=4e-6, epochs=80, rate=0.12),
 }
 TARGETS: Final = {"lenet-300-100": (8_500, 0.019), "lenet-5": (3_000, 0.010)}
 COPIES, STRENGTH, TEACHERS, TEACHER_EPOCHS = 11, 0.8, 2, 12

@@ -23,7 +23,7 @@ from ..spec import Spec, dtype
 
 Bytes = NDArray[np.uint8]
 
-STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK, MULTIPLES = range(12)
+STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK, MULTIPLES, GRID = range(13)
 _MODULES: Final = {
     CONSTANT: "constant",
     GENERAL: "general",
@@ -34,6 +34,7 @@ _MODULES: Final = {
     TRELLIS: "trellis_block",
     LOWRANK: "lowrank",
     MULTIPLES: "multiples",
+    GRID: "grid",
 }
 NAMES: Final = (
     "stored",
@@ -48,6 +49,7 @@ NAMES: Final = (
     "trellis",
     "low rank",
     "multiples",
+    "grid",
 )
 
 
@@ -58,18 +60,19 @@ MAX_BLOCK_ELEMENTS: Final = 1 << 23
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How hard to try: which methods, and how many elements share a block."""
+    """How hard to try: which methods, how many elements share a block, and whether quantised weights are mixed."""
 
     name: str
     methods: tuple[int, ...]
     block_elements: int
     general_level: int
+    mixed: bool = False
 
 
 EFFORTS: Final = {
     "fast": Effort("fast", (CONSTANT, FAST), 1 << 20, 3),
     "balanced": Effort("balanced", (CONSTANT, PALETTE, BALANCED), 1 << 20, 12),
-    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED, LOWRANK, MULTIPLES), 1 << 21, 19),
+    "max": Effort("max", (CONSTANT, PALETTE, BALANCED, MIXED, LOWRANK, MULTIPLES, GRID), 1 << 21, 19, mixed=True),
 }
 
 

@@ -55,7 +55,7 @@ def mass(k, a, b):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def _set_parametric(w, a, middle, b, mean):  # type: ignore[no-untyped-def]
+def set_parametric(w, a, middle, b, mean):  # type: ignore[no-untyped-def]
     """Both parametric predictions of "in [middle, b)" given "in [a, b)": magnitudes over the residual scale, Q8."""
     a, middle, b = min(a, FAR) - mean, min(middle, FAR) - mean, min(b, FAR + 1) - mean
     for k in range(2):
@@ -93,7 +93,7 @@ def _code_exponent(w, n, buf, exponent):  # type: ignore[no-untyped-def]
     k, scale, mean, lowest = w[K], w[SCALE] + w[SPREAD], w[SIDED_MEAN], w[LOWEST]
     bit = 1
     if k > lowest:
-        _set_parametric(w, 0, exp2((k << 8) - scale, 8), FAR, mean)
+        set_parametric(w, 0, exp2((k << 8) - scale, 8), FAR, mean)
         bit = decide(w, n, buf, 0, 0, exponent >= k)
     step = 1
     if bit:
@@ -101,7 +101,7 @@ def _code_exponent(w, n, buf, exponent):  # type: ignore[no-untyped-def]
             if step > STEPS:
                 return _escape(w, n, buf, w[EXPONENTS], exponent)
             low, high = exp2((k + step - 1 << 8) - scale, 8), exp2((k + step << 8) - scale, 8)
-            _set_parametric(w, low, high, FAR, mean)
+            set_parametric(w, low, high, FAR, mean)
             if not decide(w, n, buf, step, 1, exponent >= k + step):
                 break
             step += 1
@@ -110,7 +110,7 @@ def _code_exponent(w, n, buf, exponent):  # type: ignore[no-untyped-def]
         if step > STEPS:
             return max(_escape(w, n, buf, w[EXPONENTS], exponent), lowest)
         low, high = exp2((k - step << 8) - scale, 8), exp2((k - step + 1 << 8) - scale, 8)
-        _set_parametric(w, 0, low, high, mean)
+        set_parametric(w, 0, low, high, mean)
         if decide(w, n, buf, STEPS + step, 2, exponent >= k - step):
             return k - step
         step += 1
@@ -127,7 +127,7 @@ def _code_mantissa(w, n, buf, exponent, bits, mantissa):  # type: ignore[no-unty
         width = 8 >> level
         start = 8 + (node - (1 << level)) * width
         if exponent:
-            _set_parametric(
+            set_parametric(
                 w, unit * start >> 11, unit * (start + (width >> 1)) >> 11, unit * (start + width) >> 11, w[SIDED_MEAN]
             )
         else:

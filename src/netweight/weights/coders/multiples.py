@@ -25,6 +25,7 @@ from .scales import Shape, shapes_of
 _MOST: Final = 1 << 12  # larger multiples are no grid
 _LEAST_ZERO: Final = 0.5  # denser weights are better off with tables and scales
 _DIVISORS: Final = 12
+_SAMPLED: Final = 1 << 14
 _MOST_TENSORS: Final = 256
 _DENSITIES: Final = 40
 _UNARY: Final = 20
@@ -118,6 +119,8 @@ def _models() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _step_of(values: NDArray[np.float32]) -> np.float32 | None:
     """The largest step of which all values are whole multiples, exactly as float32 multiplies; None if there is none."""
+    if np.unique(np.abs(values[:_SAMPLED])).size > _MOST + 1:
+        return None
     sizes = np.unique(np.abs(values[values != 0]))
     if not sizes.size:
         return np.float32(1)
@@ -140,11 +143,10 @@ def _step_of(values: NDArray[np.float32]) -> np.float32 | None:
     return None
 
 
-def encode_block(data: NDArray[np.uint8], spec: Spec) -> bytes | None:
-    """`data` (1-D uint8, `spec.nbytes` long) coded; None if it isn't on a grid, is dense, or wouldn't be smaller."""
-    values = floats_of(data, spec) if is_float(spec.dtype) else None
-    shapes = shapes_of(spec)
-    if values is None or len(shapes) > _MOST_TENSORS or np.count_nonzero(values) > (1 - _LEAST_ZERO) * values.size + 64:
+def on_grid(data: NDArray[np.uint8], spec: Spec) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]] | None:
+    """(steps, multiples of each tensor, flat) of `data` (1-D uint8, `spec.nbytes` long); None if it isn't on a grid."""
+    values, shapes = floats_of(data, spec) if is_float(spec.dtype) else None, shapes_of(spec)
+    if values is None or len(shapes) > _MOST_TENSORS:
         return None
     steps, multiples, at = [], [], 0
     for s in shapes:
@@ -155,10 +157,33 @@ def encode_block(data: NDArray[np.uint8], spec: Spec) -> bytes | None:
             return None
         steps.append(step)
         multiples.append(np.rint(part / step).astype(np.int64))
-    out = Writer().raw(np.array(steps, "<f4").view(np.uint8)).raw(_encoded(multiples, shapes))
-    body = out.bytes()
+    return np.array(steps, np.float32), multiples
+
+
+def encode_block(data: NDArray[np.uint8], spec: Spec) -> bytes | None:
+    """`data` (1-D uint8, `spec.nbytes` long) coded; None if it isn't on a grid, is dense, or wouldn't be smaller."""
+    made = on_grid(data, spec)
+    if made is None:
+        return None
+    steps, multiples = made
+    if sum(int(np.count_nonzero(m)) for m in multiples) > (1 - _LEAST_ZERO) * spec.count + 64:
+        return None
+    body = write_steps(Writer(), steps).raw(_encoded(multiples, shapes_of(spec))).bytes()
     same = len(body) < data.size and np.array_equal(decode_block(body, spec), data)  # signed zeros aren't on the grid
     return body if same else None
+
+
+def write_steps(out: Writer, steps: NDArray[np.float32]) -> Writer:
+    """The grid steps of all tensors."""
+    return out.raw(steps.astype("<f4").view(np.uint8))
+
+
+def read_steps(source: Reader, count: int) -> NDArray[np.float32]:
+    """The inverse. Raises FormatError."""
+    steps = source.array(count, "<f4").astype(np.float32)
+    if not bool((np.isfinite(steps) & (steps > 0)).all()):
+        raise FormatError("multiples: impossible step")
+    return steps
 
 
 def _encoded(multiples: list[NDArray[np.int64]], shapes: list[Shape]) -> NDArray[np.uint8]:
@@ -176,9 +201,7 @@ def decode_block(body: bytes | memoryview, spec: Spec) -> NDArray[np.uint8]:
     if not is_float(spec.dtype):
         raise FormatError(f"multiples: {spec.dtype} is no float")
     shapes, source = shapes_of(spec), Reader(body, "multiples")
-    steps = source.array(len(shapes), "<f4").astype(np.float32)
-    if not bool((np.isfinite(steps) & (steps > 0)).all()):
-        raise FormatError("multiples: impossible step")
+    steps = read_steps(source, len(shapes))
     data = source.array(source.remaining, "u1").astype(np.uint8)  # writable, as the kernel's type says
     state: NDArray[Any] = start_decoder(data)
     chances, counts = _models()

@@ -146,6 +146,15 @@ def refine(values: Floats, design: Design, strength: float) -> float:
     return (noise + strength * bits) / max(part.size, 1)
 
 
+def informed(values: Floats, blank: Design, path: Path, groups: int, strength: float) -> Design:
+    """`blank` with points and rates from a path that another design, of so many groups, has taken."""
+    again = path_of(path.indices, (path.contexts >= groups).astype(np.uint8), blank)
+    if not strength:
+        return blank
+    offsets = trellis_points.fit(values, again.indices, again.contexts, blank.count)
+    return replace(blank, offsets=offsets, rates=rates_of(again.counts[:, :SYMBOLS], blank.count, strength))
+
+
 def settle(values: Floats, design: Design, strength: float) -> Path:
     """The path of the whole block under a design, whose points are then fitted to it."""
     path = path_of(*_follow(values, design, segments(values.size)), design)

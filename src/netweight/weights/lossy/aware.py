@@ -8,18 +8,17 @@ CERWU (2025); one lambda for all columns and tensors is one slope of output erro
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from ..coders import trellis, trellis_points
+from ..coders import mixed_indices, trellis, trellis_points
 from ..coders.scales import Shape
 from ..coders.state_machine import lower_branches, machine
 from ..coders.trellis import Settings
-from ..coders.trellis_design import REACH, Design, Path, design, first_design, path_of, rates_of
+from ..coders.trellis_design import REACH, Design, Path, design, first_design, informed, path_of
 from ..coders.trellis_stream import segments
-from ..coders.trellis_symbols import LARGEST, SYMBOLS
+from ..coders.trellis_symbols import LARGEST
 from .aware_search import pass_on, run_columns
 from .feedback import Feedback
 from .values import Floats
@@ -48,9 +47,18 @@ def encode_aware(values: Floats, shape: Shape, settings: Settings, feedback: Fee
     for _ in range(_ROUNDS - 1):
         if not _fits(left):
             return None
-        made = _redesigned(left.reshape(-1), turned, made, path, strength)
+        made = _redesigned(left.reshape(-1), turned, made, path, strength, settings.mixed)
         left, path = _follow(scaled, made, feedback)
-    return trellis.write(made, path, turned, np.array([step]), down=True) if _fits(left) else None
+    if not _fits(left):
+        return None
+    steps = np.array([step])
+    tabled = trellis.write(made, path, turned, steps, down=True)
+    if not settings.mixed:
+        return tabled
+    payload, coded = mixed_indices.encode(path.indices, turned, made.states)
+    offsets = np.tile(made.offsets[: trellis_points.PER_GROUP], mixed_indices.CLASSES)
+    mixed = trellis.write_mixed(payload, coded, offsets, made.states, turned, steps, down=True)
+    return mixed if len(mixed[0]) < len(tabled[0]) else tabled
 
 
 def _fits(scaled: Floats) -> bool:
@@ -58,14 +66,18 @@ def _fits(scaled: Floats) -> bool:
     return bool((np.abs(scaled) < LARGEST).all())
 
 
-def _redesigned(left: Floats, turned: list[Shape], before: Design, path: Path, strength: float) -> Design:
-    """Contexts, points and rates from what the columns had left to code, and the path that they took."""
-    made = first_design(left, turned, before.states, strength)
-    unions = (path.contexts >= before.count).astype(np.uint8)
-    again = path_of(path.indices, unions, made)
-    if strength:
-        made.offsets = trellis_points.fit(left, again.indices, again.contexts, made.count)
-        made = replace(made, rates=rates_of(again.counts[:, :SYMBOLS], made.count, strength))
+def _redesigned(
+    left: Floats, turned: list[Shape], before: Design, path: Path, strength: float, one_group: bool
+) -> Design:
+    """Contexts, points and rates from what the columns had left to code, and the path that they took.
+
+    With `one_group` the points are the same in all groups: those that errors are passed on for must be the decoder's, and
+    the mixing coder has no such groups.
+    """
+    made = informed(left, first_design(left, turned, before.states, strength), path, before.count, strength)
+    if one_group:
+        unions = (path.contexts >= before.count).astype(np.uint8)
+        made.offsets = np.tile(trellis_points.fit(left, path.indices, unions, 1), made.count)
     return made
 
 

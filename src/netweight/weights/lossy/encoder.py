@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -164,7 +164,7 @@ def encode_touched(
     values = floats_of(data, spec)
     made = None
     if values is not None and values.any():
-        made = _quantised(values, spec, quantiser, segments)
+        made = _quantised(values, spec, quantiser, segments, effort)
     if made is not None and 8 * len(made[0]) < _DEAR * 8 * data.size:
         return (bytes([TRELLIS]), made[0]), made[1]
     lossless = encode_parts(data, spec, effort)
@@ -174,11 +174,11 @@ def encode_touched(
 
 
 def _quantised(
-    values: Floats, spec: Spec, quantiser: Quantiser, segments: list[int]
+    values: Floats, spec: Spec, quantiser: Quantiser, segments: list[int], effort: Effort
 ) -> tuple[bytes, NDArray[np.uint8]] | None:
     """(body, decoded bytes); None if the weights can't be had within the limit, or are too many steps large."""
     shapes: list[Shape] = shapes_of(spec)
-    settings = quantiser.settings(segments, len(shapes))
+    settings = replace(quantiser.settings(segments, len(shapes)), mixed=effort.mixed)
     layer = quantiser.layer_of(segments[0]) if len(segments) == 1 else None
     if layer is not None and shapes[0].columns == layer.columns:
         made = encode_aware(values, shapes[0], settings, layer.feedback)
