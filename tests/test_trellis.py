@@ -9,10 +9,11 @@ import pytest
 
 from contract import mutations
 from netweight.errors import FormatError
-from netweight.weights.coders import trellis, trellis_search, trellis_stream, trellis_symbols
+from netweight.weights.coders import trellis, trellis_points, trellis_search, trellis_stream, trellis_symbols
 from netweight.weights.coders.scales import Shape
 from netweight.weights.coders.state_machine import STATES, branches, machine
 from netweight.weights.coders.trellis import Settings
+from netweight.weights.coders.trellis_symbols import BUCKETS_FROM, FIRST_INDEX
 
 GAUSSIAN = np.random.default_rng(7).normal(size=1 << 17).astype(np.float32)
 
@@ -153,3 +154,16 @@ def test_hostile_bodies(shapes):
         except FormatError:
             continue
         assert decoded.shape == values.shape
+
+
+def test_points_are_the_same_from_symbols_as_from_indices():
+    """Decoding goes by a table of symbols; encoding, and decoding of large indices, by the indices."""
+    groups, rng = 3, np.random.default_rng(4)
+    offsets = rng.integers(-64, 32, groups * trellis_points.PER_GROUP)
+    symbols = rng.integers(0, BUCKETS_FROM, 5000).astype(np.uint8)
+    contexts = rng.integers(0, 2 * groups, 5000).astype(np.uint8)
+    unit, by_index, by_symbol = np.float32(0.0137), np.empty(5000, np.float32), np.empty(5000, np.float32)
+    trellis_points.restore(FIRST_INDEX[symbols], contexts, groups, offsets, unit, by_index)
+    sizes = trellis_points.of_symbols(offsets, groups, FIRST_INDEX[:BUCKETS_FROM])
+    trellis_points.restore_symbols(symbols, contexts, sizes, unit, by_symbol)
+    np.testing.assert_array_equal(by_symbol.view(np.uint32), by_index.view(np.uint32))

@@ -9,6 +9,7 @@ mixed   := offsets | indices blob (as of mixed_indices.py)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -160,10 +161,20 @@ def _restored(
     indices: NDArray[np.int32], contexts: NDArray[np.uint8], groups: int, offsets: trellis_points.Offsets,
     shapes: list[Shape], steps: NDArray[np.float32], down: bool,
 ) -> Floats:  # fmt: skip
-    out = np.empty(indices.size, np.float32)
-    unit = steps * np.float32(1 / trellis_points.UNIT)
-    for span, step in _spans(shapes, unit):
-        trellis_points.restore(indices[span], contexts[span], groups, offsets, step, out[span])
+    def restore(span: slice, unit: np.float32, out: Floats) -> None:
+        trellis_points.restore(indices[span], contexts[span], groups, offsets, unit, out)
+
+    return _laid_out(restore, indices.size, shapes, steps, down)
+
+
+def _laid_out(
+    restore: Callable[[slice, np.float32, Floats], None], count: int, shapes: list[Shape], steps: NDArray[np.float32],
+    down: bool,
+) -> Floats:  # fmt: skip
+    """The weights in the order of their tensors; `restore(span, unit, out)` fills the path's weights in `span`."""
+    out = np.empty(count, np.float32)
+    for span, unit in _spans(shapes, steps * np.float32(1 / trellis_points.UNIT)):
+        restore(span, unit, out[span])
     if down:
         out = np.ascontiguousarray(out.reshape(shapes[0].rows, -1).T).reshape(-1)
     return out
@@ -193,15 +204,10 @@ def decode(body: bytes | memoryview, shapes: list[Shape]) -> Floats:
         coded = mixed_indices.decode(source.blob(), shapes, states)
         source.end()
         return _restored(coded.indices, coded.places, CLASSES, offsets, shapes, steps, down)
-    indices, contexts, offsets = _read_tabled(source, shapes, states)
-    source.end()
-    return _restored(indices, contexts, offsets.size // trellis_points.PER_GROUP, offsets, shapes, steps, down)
+    return _read_tabled(source, shapes, states, steps, down)
 
 
-def _read_tabled(
-    source: Reader, shapes: list[Shape], states: int
-) -> tuple[NDArray[np.int32], NDArray[np.uint8], trellis_points.Offsets]:
-    """(indices, full contexts, offsets)."""
+def _read_tabled(source: Reader, shapes: list[Shape], states: int, steps: NDArray[np.float32], down: bool) -> Floats:
     scale_flags = source.byte()
     group_of, first_levels = tables.read_borders(source, scales.LEVELS, MOST_CONTEXTS, "u1")
     groups = scales.all_levels(scales.read_scales(source, scale_flags, shapes), shapes)
@@ -216,7 +222,15 @@ def _read_tabled(
     raw = np.frombuffer(source.blob(), np.uint8)
     frequencies = tables.frequencies_of(levels, scale)
     symbols = trellis_stream.decode(source.blob(), groups, count, machine(states), frequencies, scale)
+    source.end()
+    if alphabet <= BUCKETS_FROM and not raw.size:
+        sizes = trellis_points.of_symbols(offsets, count, FIRST_INDEX[:BUCKETS_FROM])
+
+        def restore(span: slice, unit: np.float32, out: Floats) -> None:
+            trellis_points.restore_symbols(symbols[span], groups[span], sizes, unit, out)
+
+        return _laid_out(restore, symbols.size, shapes, steps, down)
     indices = np.empty(symbols.size, np.int32)
     if from_symbols(symbols, RAW_WIDTH, FIRST_INDEX, raw, indices) != raw.size:
         raise FormatError("trellis block: wrong number of raw bits")
-    return indices, groups, offsets
+    return _restored(indices, groups, count, offsets, shapes, steps, down)
