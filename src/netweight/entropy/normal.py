@@ -52,6 +52,19 @@ def _below(k, mean, width, floor):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _find(slot, mean, width, floor):  # type: ignore[no-untyped-def]
+    """The k that covers `slot` of 2^32."""
+    low, high = -CELLS, CELLS
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if _below(middle, mean, width, floor) <= slot:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@njit(nogil=True, cache=True)
 def _push_all(head, size, words, k, mean, width, floor):  # type: ignore[no-untyped-def]
     for i in range(k.size - 1, -1, -1):
         start = _below(k[i], mean[i], width[i], floor)
@@ -63,17 +76,10 @@ def _push_all(head, size, words, k, mean, width, floor):  # type: ignore[no-unty
 @njit(nogil=True, cache=True)
 def _pop_all(head, size, words, mean, width, floor, out):  # type: ignore[no-untyped-def]
     for i in range(mean.size):
-        slot = slot_of(head, U64(PRECISION))
-        low, high = -CELLS, CELLS
-        while high - low > 1:
-            middle = (low + high) >> 1
-            if _below(middle, mean[i], width[i], floor) <= slot:
-                low = middle
-            else:
-                high = middle
-        out[i] = low
-        start = _below(low, mean[i], width[i], floor)
-        frequency = _below(low + 1, mean[i], width[i], floor) - start
+        k = _find(slot_of(head, U64(PRECISION)), mean[i], width[i], floor)
+        out[i] = k
+        start = _below(k, mean[i], width[i], floor)
+        frequency = _below(k + 1, mean[i], width[i], floor) - start
         head, size = pop_one(head, size, words, start, frequency, U64(PRECISION))
         if head == U64(0):
             break
@@ -101,6 +107,16 @@ class Normals:
             or not 1 <= int(self.widths.min()) <= int(self.widths.max()) <= WIDEST
         ):
             raise ValueError("normals: a mean or width out of range")
+
+    def span(self, i: int, k: int) -> tuple[int, int]:
+        """(start, frequency) of cell k of number i in 2^32, for messages of one symbol at a time."""
+        mean, width = self.means[i], self.widths[i]
+        start = int(_below(k, mean, width, self.floor))
+        return start, int(_below(k + 1, mean, width, self.floor)) - start
+
+    def at(self, i: int, slot: int) -> int:
+        """The cell of number i that covers `slot` of 2^32."""
+        return int(_find(U64(slot), self.means[i], self.widths[i], self.floor))
 
     def _frequencies(self, k: Ints) -> NDArray[np.uint64]:
         if k.shape != self.means.shape or (k.size and int(np.abs(k).max()) >= CELLS):

@@ -34,8 +34,7 @@ from .index_work import (
     UNION,
     ZERO,
 )  # fmt: skip
-from .mixed_bits import set_parametric as set_experts
-from .mixed_bits import exp2, mass
+from .mixed_bits import exp2, mass, set_parametric
 from .mixed_work import FAR
 
 _kernel: Any = njit(nogil=True, cache=True, forceinline=True, error_model="numpy")
@@ -101,7 +100,7 @@ def _code_length(w, counters, buf, inverse, mean, size):  # type: ignore[no-unty
     low = _border(1, w[UNION], inverse)
     while length < MOST_BITS:
         high = _border(1 << length, w[UNION], inverse)
-        set_experts(w, low, high, FAR, mean)
+        set_parametric(w, low, high, FAR, mean)
         _set_prior(w)
         node = BIT_LENGTH + min(length, _LENGTHS) - 1
         if not _decide(w, counters, buf, CONTEXT, node, 2 if length == 1 else 3, 1 if size >> length else 0):
@@ -122,7 +121,7 @@ def _code_magnitude(w, counters, buf, inverse, mean, size):  # type: ignore[no-u
         if j < _MODELLED:
             low = value << (rest + 1)
             middle, high = low + (1 << rest), low + (2 << rest)
-            set_experts(
+            set_parametric(
                 w,
                 _border(low, w[UNION], inverse),
                 _border(middle, w[UNION], inverse),
