@@ -1,0 +1,16 @@
+"""Text under a language model: any bytes in, the same bytes out, on any machine.
+
+codec.py        LanguageModelCodec
+writer.py       compress_stream: a text to a file, in one pass
+reader.py       TextFile: a file to its text, some of it, or what a damaged one still holds
+container.py    the file format
+"""
+
+from __future__ import annotations
+
+from .codec import LanguageModelCodec
+from .container import is_text_file
+from .reader import DamagedBlocksError, TextFile
+from .writer import TextReceipt, compress_stream
+
+__all__ = ["DamagedBlocksError", "LanguageModelCodec", "TextFile", "TextReceipt", "compress_stream", "is_text_file"]
