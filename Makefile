@@ -23,7 +23,7 @@ help:
 	@echo "make bench    rivals and us on real weights (DATA=folder; downloads about 500 MB)"
 	@echo "make targets  start-up, memory, random access, scaling"
 	@echo "make fuzz     each fuzz target for FUZZ_SECONDS=60 seconds"
-	@echo "make golden   rewrite tests/golden: only with a new format version"
+	@echo "make golden   rewrite tests/golden and golden_text: only with a new format version"
 	@echo "make docs     the documentation as a site in ./site"
 
 $(BIN)/python:
@@ -73,6 +73,7 @@ fuzz: $(VENV)/installed-fuzz
 
 golden: $(VENV)/installed-base
 	$(BIN)/python scripts/write_golden.py
+	$(BIN)/python scripts/write_text_golden.py
 
 docs: $(VENV)/installed-docs
 	$(BIN)/mkdocs build --strict

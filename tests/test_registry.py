@@ -34,6 +34,7 @@ BUILTIN = [
     "netweight.lossy.residual",
     "netweight.lossy.pruned",
     "netweight.lossy.prior",
+    "netweight.lossy.structure",
 ]
 PLUGIN = """
 from netweight.codec import LOSSLESS, ConfigCodec

@@ -38,6 +38,7 @@ _BUILTIN: Final[dict[str, str]] = {
     "netweight.lossy.residual": f"{_LOSSY}.residual:Residual",
     "netweight.lossy.pruned": f"{_LOSSY}.pruned:Pruned",
     "netweight.lossy.prior": f"{_LOSSY}.prior:UnderPrior",
+    "netweight.lossy.structure": "netweight.weights.structure.codec:Structure",
 }
 
 

@@ -16,14 +16,21 @@ from ..errors import FormatError, NetweightError, OutputError
 OK, FAILED, USAGE, DAMAGED, OUTPUT, PIPE, INTERRUPTED = 0, 1, 2, 3, 4, 141, 130
 
 _VERBS: Final = {
-    "weigh": "Weigh a checkpoint under every code we have.",
-    "compress": "Compress a checkpoint: losslessly, at a stated error, or for a task.",
+    "weigh": "Weigh a checkpoint or a text under every code we have.",
+    "compress": "Compress a checkpoint (losslessly, at a stated error, or for a task) or a text.",
     "decompress": "Give back the file: the same byte for byte, or with the weights that were quantised.",
-    "curve": "Measure how few bits a checkpoint takes at which error.",
-    "inspect": "Show what each tensor takes and how far that is from its bound.",
     "verify": "Decode everything and check every checksum.",
-    "demo": "The story in one command, on a small trained network.",
+    "inspect": "Show what each tensor takes and how far that is from its bound.",
+    "curve": "Measure how few bits a checkpoint takes at which error.",
+    "explain": "Tell which structure each tensor has, and what it saves.",
+    "ncd": "Measure how far texts are from each other, by compression.",
+    "classify": "Classify texts by compression.",
+    "study": "Ask whether better compression is better classification.",
+    "labels": "Weigh what a network knows: labels given pictures, under three decodable codes.",
+    "bitsback": "Tell what weights cost that are known only so well: bits-back against a fixed step.",
+    "prove": "Price an interpretation of a network: a program and what it leaves unexplained.",
     "priors": "Show that weight decay is a code length, in decodable bytes.",
+    "demo": "The story in one command, on a small trained network.",
 }
 
 _EPILOG: Final = """\b

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from . import console, options
+from . import console, options, text_files
 
 
 @click.command()
@@ -23,32 +23,46 @@ from . import console, options
     "--max-drop", metavar="DROP",
     help="With --task: how far its score may drop: 0.5% (of the original score) or 0.005 (in its own units).",
 )  # fmt: skip
+@text_files.model
+@click.option(
+    "--structure", is_flag=True,
+    help="Look for structure in every tensor (see explain) and code it where that is shorter: losslessly, or with "
+    "--rel-mse or --max-error.",
+)  # fmt: skip
 @options.threads
 @options.force
 @options.json
 def command(
-    path: str, output: str | None, effort: str, base: str | None, task: str | None, max_drop: str | None,
-    threads: int | None, force: bool, as_json: bool, **lossy: Any,
+    path: str, output: str | None, effort: str, base: str | None, task: str | None, max_drop: str | None, structure: bool,
+    model: str | None, threads: int | None, force: bool, as_json: bool, **lossy: Any,
 ) -> None:  # fmt: skip
     """Compress PATH: a file, a folder, a *.safetensors.index.json with its shards, or - for standard input.
 
     Losslessly, byte for byte, unless one of --bits, --rel-mse, --max-error, --size or --task says how much may change.
     Then float matrices are quantised, `decompress` gives a safetensors file with the changed weights in their dtypes,
     and the archive tells the error of each. The input is never changed.
+
+    A file that is text, and no checkpoint, is coded under a language model.
     """
     wanted = options.lossy_of(lossy)
-    common = {"effort": effort, "threads": threads, "force": force}
+    common: dict[str, Any] = {"effort": effort, "threads": threads, "force": force}
     if task is None and max_drop is None and wanted.target is None:
         wanted.refuse_alone()
-        _lossless(path, output, base, common, as_json)
+        if base is None and not structure and text_files.is_plain_text(path):
+            _text(path, output, model, common, as_json)
+            return
+        text_files.refuse({"--model": model}, f"only for a text, which {path} isn't")
+        _lossless(path, output, base, common | {"structure": structure}, as_json)
         return
     if path == "-" or output == "-":
         raise click.UsageError("lossy compression reads and writes files: name them instead of -")
     if base is not None:
         raise click.UsageError("--base is for lossless compression: differences to a base aren't quantised")
     if task is None and max_drop is None:
-        _lossy(path, output, wanted, common, as_json)
+        _lossy(path, output, wanted, common | {"structure": structure}, as_json)
         return
+    if structure:
+        raise click.UsageError("--structure is for lossless compression, --rel-mse and --max-error, not for --task")
     if task is None or max_drop is None:
         raise click.UsageError("--task and --max-drop belong together")
     if wanted.target is not None:
@@ -71,6 +85,18 @@ def _lossless(path: str, output: str | None, base: str | None, common: dict[str,
         console.emit_json(receipt.to_dict(), to_stderr=to_stderr)
     else:
         console.result(lines.compressed(receipt), to_stderr=to_stderr)
+
+
+def _text(path: str, output: str | None, model: str | None, common: dict[str, Any], as_json: bool) -> None:
+    from ..report import text_lines
+
+    text_files.spare_terminal(output)
+    receipt = text_files.compress(path, output, model, **common)
+    to_stderr = receipt["compressed"] == "-"
+    if as_json:
+        console.emit_json(receipt, to_stderr=to_stderr)
+    else:
+        console.result(text_lines.compressed(receipt), to_stderr=to_stderr)
 
 
 def _lossy(path: str, output: str | None, wanted: options.Lossy, common: dict[str, Any], as_json: bool) -> None:

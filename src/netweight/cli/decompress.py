@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import click
 
-from . import console, options
+from . import console, options, text_files
 
 
 @click.command()
 @click.argument("path", metavar="FILE.nw", type=click.Path())
 @options.output("Where to write (default: FILE; - is standard output).")
 @options.base
+@text_files.model
+@click.option("--salvage", is_flag=True, help="Texts: write what is sound of a damaged file, and say what isn't.")
 @options.threads
 @options.force
 @options.json
-def command(path: str, output: str | None, base: str | None, threads: int | None, force: bool, as_json: bool) -> None:
+def command(
+    path: str, output: str | None, base: str | None, model: str | None, salvage: bool, threads: int | None, force: bool,
+    as_json: bool,
+) -> int | None:  # fmt: skip
     """Give back what FILE.nw was made from, byte for byte (- is standard input).
 
     Every checksum is checked; the result appears only when all of it is right.
     """
+    if text_files.is_compressed_text(path):
+        text_files.refuse({"--base": base}, "only for checkpoints")
+        return _text(path, output, model, salvage, threads, force, as_json)
+    text_files.refuse({"--model": model, "--salvage": salvage}, f"only for a compressed text, which {path} isn't")
     from ..report import lines
     from ..weights.archive import decompress_file
 
@@ -33,3 +42,20 @@ def command(path: str, output: str | None, base: str | None, threads: int | None
         console.emit_json(receipt.to_dict(), to_stderr=to_stderr)
     else:
         console.result(lines.decompressed(receipt), to_stderr=to_stderr)
+    return None
+
+
+def _text(
+    path: str, output: str | None, model: str | None, salvage: bool, threads: int | None, force: bool, as_json: bool
+) -> int:
+    from ..report import text_lines
+    from .app import DAMAGED, OK
+
+    receipt = text_files.decompress(path, output, model, threads, force, salvage)
+    console.notes(f"lost: {what}" for what in receipt["lost"])
+    to_stderr = receipt["source"] == "-"
+    if as_json:
+        console.emit_json(receipt, to_stderr=to_stderr)
+    else:
+        console.result(text_lines.decompressed(receipt), to_stderr=to_stderr)
+    return DAMAGED if receipt["lost"] else OK

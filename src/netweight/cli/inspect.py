@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import console, options
+from . import console, options, text_files
 
 
 @click.command()
@@ -16,10 +16,19 @@ def command(path: str, base: str | None, no_bound: bool, as_json: bool) -> None:
     """Show each tensor of FILE, an archive or a plain checkpoint: dtype, shape, codec, bytes, bits per weight.
 
     The bound is the tensor's order-0 entropy, a figure without bytes; "above" is the distance to it (below zero where
-    the code knows more than a histogram).
+    the code knows more than a histogram). Of a compressed text its model and its blocks are shown.
     """
-    from ..report import texts
+    from ..report import text_lines, texts
     from ..weights.inspection import inspect
+
+    if text_files.is_compressed_text(path):
+        text_files.refuse({"--base": base}, "only for checkpoints")
+        found = text_files.inspect(path)
+        if as_json:
+            console.emit_json(found)
+        else:
+            console.result(text_lines.inspected(found, console.width()))
+        return
 
     with console.ProgressShow() as show:
         inspection = inspect(path, base=base, bounds=not no_bound, progress=show.labelled("measuring bounds"))

@@ -6,7 +6,7 @@ from math import isnan
 
 import click
 
-from . import console, options
+from . import console, options, text_files
 
 
 @click.command()
@@ -24,11 +24,17 @@ from . import console, options
     "--rel-mse", type=click.FloatRange(0, 1, min_open=True), metavar="X",
     help="Weigh the float matrices under every lossy code at this relative squared error (0.01 is -20 dB).",
 )  # fmt: skip
+@text_files.model
 @options.threads
 @click.option(
     "--limit-seconds", type=click.FloatRange(min=0, min_open=True), metavar="S",
     help="End a row that takes longer than this each way.",
 )  # fmt: skip
+@click.option(
+    "--symmetries", type=click.Path(), metavar="ARCH",
+    help="Weigh what the symmetries save that ARCH declares (.json, see docs/symmetries.md) or whose graph it holds (.onnx).",
+)  # fmt: skip
+@click.option("--task", metavar="TASK", help="With --symmetries: score the decoded network too (task.py, task.py:function).")
 @click.option("--html", type=click.Path(dir_okay=False), metavar="PAGE", help="Write a self-contained page.")
 @click.option("--png", type=click.Path(dir_okay=False), metavar="PLOT", help="Write the plots as an image.")
 @options.force
@@ -38,8 +44,11 @@ def command(
     efforts: tuple[str, ...],
     codecs: tuple[str, ...],
     rel_mse: float | None,
+    model: str | None,
     threads: int | None,
     limit_seconds: float | None,
+    symmetries: str | None,
+    task: str | None,
     html: str | None,
     png: str | None,
     force: bool,
@@ -48,8 +57,22 @@ def command(
     """Weigh FILE (a checkpoint, a folder, an index of shards, or - for standard input) under every code we have.
 
     Every row is encoded, decoded and compared: byte for byte, or with --rel-mse the error is measured. Bounds are
-    printed beside them: they have no bytes.
+    printed beside them: they have no bytes. A text is weighed under general codes, rank codes and a language model.
     """
+    if rel_mse is None and text_files.is_plain_text(path):
+        only_checkpoints = {"--codec": codecs, "--limit-seconds": limit_seconds, "--html": html, "--png": png}
+        text_files.refuse(only_checkpoints, f"only for checkpoints, and {path} is a text")
+        _text(path, efforts, model, threads, as_json)
+        return
+    text_files.refuse({"--model": model}, f"only for a text, which {path} isn't")
+    if symmetries is not None:
+        others = {"--effort": efforts, "--codec": codecs, "--rel-mse": rel_mse, "--html": html, "--png": png}
+        if wrong := [name for name, value in others.items() if value]:
+            raise click.UsageError(f"{', '.join(wrong)}: only without --symmetries")
+        _symmetries(path, symmetries, task, as_json)
+        return
+    if task is not None:
+        raise click.UsageError("--task: only with --symmetries")
     if rel_mse is not None:
         given = {"--effort": efforts, "--threads": threads, "--html": html, "--png": png}
         if isnan(rel_mse):
@@ -84,3 +107,29 @@ def _lossy(path: str, rel_mse: float, codecs: tuple[str, ...], limit_seconds: fl
         console.emit_json(weighing.to_dict())
     else:
         console.result(lossy_text(weighing, console.width()))
+
+
+def _text(path: str, efforts: tuple[str, ...], model: str | None, threads: int | None, as_json: bool) -> None:
+    from ..report.text_lines import ladder_text
+
+    if len(efforts) > 1:
+        raise click.UsageError("--effort: one for a text")
+    weighing = text_files.weigh(path, model, efforts[0] if efforts else "balanced", threads)
+    if as_json:
+        console.emit_json(weighing.to_dict())
+    else:
+        console.result(ladder_text(weighing, console.width()))
+
+
+def _symmetries(path: str, architecture: str, task: str | None, as_json: bool) -> None:
+    from ..report.symmetry import symmetry_text
+    from ..weights.lossy.task import load_task
+    from ..weights.symmetry.weigh import weigh_symmetries
+
+    scored = None if task is None else load_task(task)
+    with console.ProgressShow() as show:
+        found = weigh_symmetries(path, architecture, task=scored, progress=show.step)
+    if as_json:
+        console.emit_json(found.to_dict())
+    else:
+        console.result(symmetry_text(found, console.width()))

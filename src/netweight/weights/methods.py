@@ -24,6 +24,7 @@ from ..spec import Spec, dtype
 Bytes = NDArray[np.uint8]
 
 STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK, MULTIPLES, GRID = range(13)
+STRUCTURE: Final = 13
 _MODULES: Final = {
     CONSTANT: "constant",
     GENERAL: "general",
@@ -35,6 +36,7 @@ _MODULES: Final = {
     LOWRANK: "lowrank",
     MULTIPLES: "multiples",
     GRID: "grid",
+    STRUCTURE: "structure_block",
 }
 NAMES: Final = (
     "stored",
@@ -50,6 +52,7 @@ NAMES: Final = (
     "low rank",
     "multiples",
     "grid",
+    "structure",
 )
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ...source import BytesSource, FileSource
-from ..methods import EFFORTS, Effort
+from ..methods import EFFORTS, STRUCTURE, Effort
 from . import outputs
 from .base import Base, sha256_of
 from .container import is_archive
-from .index import FileEntry
-from .inputs import STDIN, STDIO, default_archive_path, open_inputs, spooled_stdin
+from .index import OWN, REGION, FileEntry
+from .inputs import STDIN, STDIO, Inputs, default_archive_path, open_inputs, spooled_stdin
 from .members import safe_member
-from .plan import element_total, make_plan
+from .plan import Plan, element_total, make_plan
 from .pool import thread_count
 from .reader import Archive
 from .whole import decode_files
@@ -125,6 +125,7 @@ def compress_file(
     dst: PathLike | None = None,
     *,
     effort: str = "balanced",
+    structure: bool = False,
     base: PathLike | None = None,
     threads: int | None = None,
     force: bool = False,
@@ -134,12 +135,15 @@ def compress_file(
 
     `dst` defaults to `src` + ".nw"; "-" is standard input or output. `base` is a checkpoint whose tensors of the same
     name and shape need only their differences coded; the decoder needs the same one. `threads` defaults to all.
-    Existing output is kept unless `force`. The input is never changed, and nothing is left if this fails.
+    Existing output is kept unless `force`. The input is never changed, and nothing is left if this fails. `structure`
+    looks for structure in every tensor (weights/structure/), which takes longer.
 
     Raises InputError, OutputError and their kin.
     """
     started = time.perf_counter()
     chosen, workers = effort_named(effort), thread_count(threads)
+    if structure:
+        chosen = replace(chosen, methods=(*chosen.methods, STRUCTURE))
     with ExitStack() as stack:
         inputs = stack.enter_context(open_inputs(src))
         target = _target(dst, lambda: default_archive_path(src) if os.fspath(src) != STDIO else Path("stdin.nw"))
@@ -148,6 +152,8 @@ def compress_file(
         opened = stack.enter_context(_opened_base(base))
         _refuse_input(target, [f.source for f in inputs.files], opened)
         plan = make_plan(inputs, chosen, opened)
+        if structure:
+            _regroup(plan, inputs)
         digest = hashlib.sha256() if target is None else None
         with _file_target(target, force, inputs.mode) as descriptor:
             encoder = LosslessEncoder(plan, inputs, opened, chosen)
@@ -166,6 +172,15 @@ def compress_file(
             problems=problems_of(index.files),
             digest=digest.hexdigest() if digest else "",
         )
+
+
+def _regroup(plan: Plan, inputs: Inputs) -> None:
+    """Blocks in which structure can be seen."""
+    from ..structure.model import Tolerance
+    from ..structure.planning import regroup
+
+    own = (k for k, s in enumerate(plan.index.segments) if s.kind == REGION and s.how == OWN)
+    regroup(plan, inputs, own, lambda _: Tolerance(0.0))
 
 
 def _file_target(target: Path | None, force: bool, mode: int) -> AbstractContextManager[int]:

@@ -28,9 +28,10 @@ from .calibrated import Calibrated, calibrate
 from .calibration import Calibration, Source, open_calibration
 from .convert import needs_conversion, write_safetensors
 from .encoder import LossyEncoder, Quantiser, StepOf, Sums
-from .rate import Bracket, Figure, find_step, first_step
+from .rate import NOISE_OF_STEP, Bracket, Figure, find_step, first_step
 from .survey import energies
-from .target import MAX_ERROR, SIZE, Target, Touched
+from .target import MAX_ERROR, REL_MSE, SIZE, Target, Touched
+from .values import Floats
 
 STATES: Final = {"fast": 8, "balanced": 64, "max": 256}
 _SAMPLE_WEIGHTS: Final = 3 << 20
@@ -76,6 +77,7 @@ class _Job:
     equal_error: bool
     limit: float = float("inf")
     calibrated: Calibrated | None = None
+    structured: bool = False
     energies: dict[int, Sums] = field(default_factory=dict)
 
     def encoder(self, step: float) -> LossyEncoder:
@@ -167,6 +169,7 @@ def compress_lossy(
     touched: Touched | None = None,
     effort: str = "balanced",
     equal_error: bool = False,
+    structure: bool = False,
     calibration: Source | None = None,
     notes: dict[str, Any] | None = None,
     threads: int | None = None,
@@ -177,7 +180,8 @@ def compress_lossy(
 
     The archive decodes to safetensors (a folder's other files as they are) with the reconstructed weights in their
     dtypes. One step serves all tensors, which is reverse water-filling; with `equal_error` each tensor gets the step that
-    gives it the same ||w - q||^2 / ||w||^2. `notes` (JSON-able) go into the archive.
+    gives it the same ||w - q||^2 / ||w||^2. `notes` (JSON-able) go into the archive. `structure` codes blocks by the
+    structure that is found in them where that is shorter (weights/structure/), and errs no more.
 
     `calibration` (a file, a mapping or a function of the weight's name: calibration.py) tells what layers see. Their
     weights are then quantised for the least error of the layers' outputs; targets and losses are still of the weights. The
@@ -200,6 +204,8 @@ def compress_lossy(
         if any(out.exists() and os.path.samefile(out, f.source.name) for f in inputs.files):
             raise InputError(f"{out}: is the input; choose another output")
         job = _job(inputs, rule, chosen, workers, STATES[effort], equal_error, target, known)
+        if structure:
+            _see_structure(job, target, step)
         run = _Run(job, target, dict(notes or {}), out, force, progress)
         step_taken, size = run.fixed(step) if step is not None else run.search()
         total, index = run.coded.total(), job.plan.index
@@ -235,6 +241,24 @@ def _job(
         plan, inputs, touched, effort, threads, 1 if strict else states, 0.0 if strict else LAMBDA, equal_error, limit,
         calibrate(plan, inputs, touched, known) if known else None,
     )  # fmt: skip
+
+
+def _see_structure(job: _Job, target: Target | None, step: float | None) -> None:
+    """Blocks in which structure can be seen at about the error that weights will have. Raises InputError."""
+    from ..structure.model import Tolerance, mean_square
+    from ..structure.planning import regroup
+
+    if job.calibrated is not None or (target is not None and target.kind not in (REL_MSE, MAX_ERROR)):
+        raise InputError("structure is sought at a relative error or a largest one, and not with a calibration")
+
+    def tolerance_of(values: Floats) -> Tolerance:
+        if target is None or target.kind == REL_MSE:
+            noise = NOISE_OF_STEP * (step or 0.0) ** 2 if target is None else target.limit * mean_square(values)
+            return Tolerance(noise)
+        return Tolerance(target.limit**2 / 3, target.limit)
+
+    job.structured = True
+    regroup(job.plan, job.inputs, job.touched, tolerance_of)
 
 
 def rms_of(src: PathLike, rule: Touched) -> float:
@@ -290,7 +314,9 @@ class _Run:
                     bracket.figure = figure = Figure(figure.target, 8.0 * size - total.bits)
                 value = figure.of(total)
                 bracket.add(step, value)
-                if figure.close(value) or (figure.kept(value) and attempt >= _MOST_WRITES - 1):
+                # structure is sought at each write, which takes long, and only ever errs less than the step promised
+                enough = self.job.structured or attempt >= _MOST_WRITES - 1
+                if figure.close(value) or (figure.kept(value) and enough):
                     return step, size
                 if bracket.best and attempt >= _MOST_WRITES - 1:
                     step = 2.0 ** bracket.best[0]
@@ -328,7 +354,7 @@ class _Run:
         index = self.job.plan.index
         index.blocks.clear()
         self.coded = encoder = self.job.encoder(step)
-        encoder.bounds = True
+        encoder.bounds, encoder.structured = True, self.job.structured
         index.notes = self.notes
 
         def complete() -> None:

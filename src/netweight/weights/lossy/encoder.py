@@ -18,6 +18,7 @@ from ..coders import trellis
 from ..coders.scales import Shape, shapes_of
 from ..coders.trellis import Settings
 from ..methods import TRELLIS, Effort, encode_parts
+from ..structure.improve import improved
 from .aware import encode_aware
 from .bounds import shannon_lower_bound
 from .calibration import Layer
@@ -83,8 +84,8 @@ class Quantiser:
 class LossyEncoder:
     """An Encoder. Blocks of `touched` segments are quantised, others (and those that can't be) coded losslessly.
 
-    `bounds` asks for estimates of the bounds too. Sums are added up in the order of the file, whichever thread comes first:
-    floating point depends on it.
+    `bounds` asks for estimates of the bounds too, `structured` for structure where it makes a block shorter. Sums are added
+    up in the order of the file, whichever thread comes first: floating point depends on it.
     """
 
     plain: LosslessEncoder
@@ -93,6 +94,7 @@ class LossyEncoder:
     quantiser: Quantiser
     effort: Effort
     bounds: bool = False
+    structured: bool = False
     _measured: dict[tuple[int, int], Sums] = field(default_factory=dict)
 
     def __call__(self, pieces: tuple[Piece, ...]) -> Coded:
@@ -102,6 +104,8 @@ class LossyEncoder:
         data = parts[0] if len(parts) == 1 else np.concatenate(parts)
         spec = group_spec(self.index.segments, pieces)
         payload, decoded = encode_touched(data, spec, self.quantiser, [p.segment for p in pieces], self.effort)
+        if self.structured:
+            payload, decoded = improved(data, spec, (payload, decoded), self.quantiser.limit)
         hashes, at, length = [], 0, sum(map(len, payload))
         for piece, part in zip(pieces, parts, strict=True):
             mine = decoded[at : at + piece.nbytes]

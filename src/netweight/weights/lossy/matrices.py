@@ -44,15 +44,15 @@ class Matrix:
         return ordered.reshape(-1).view(np.uint8)
 
 
-def matrices_of(file: InputFile) -> Iterator[Matrix]:
-    """Those of LEAST weights or more, in file order."""
+def matrices_of(file: InputFile, least: int = LEAST) -> Iterator[Matrix]:
+    """Those of `least` weights or more, in file order."""
     layout = file.layout
     whole = _whole_views(layout)
     for number, region in enumerate(layout.regions):
         view = whole.get(number)
         shape = region.shape if view is None else view.shape
         name = region.name if view is None else view.name
-        if is_float(region.dtype) and len(shape) > 1 and Spec(region.dtype, (shape,)).count >= LEAST:
+        if is_float(region.dtype) and len(shape) > 1 and Spec(region.dtype, (shape,)).count >= least:
             yield Matrix(name, Spec(region.dtype, (shape,)), file, region, view)
 
 
