@@ -162,7 +162,8 @@ def main() -> None:
         ("Bytes of real messages, each decoded and compared bit for bit with the canonical network. The receiver has the "
         "architecture file and the tensors' names, dtypes and shapes. Saved is against the plain code, which is the same code "
         "without symmetries; the bound is log2 of how many orders of the units differ (n! if no two are equal), by counting. "
-        "*differs*: outputs of the decoded network against the original's on random inputs, relative: rounding of sums in another order."), "",
+        "*differs*: outputs of the decoded network against the original's on random inputs, relative: rounding of sums in "
+        "another order."), "",
         ("| network | units | plain, bytes | `max` archive | symmetries | bytes | saved, bits | bound | off | initial bits | differs | "
         "enc s | dec s |"),
         "|---|---:|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -34,7 +34,9 @@ from . import console, options, text_files
     "--symmetries", type=click.Path(), metavar="ARCH",
     help="Weigh what the symmetries save that ARCH declares (.json, see docs/symmetries.md) or whose graph it holds (.onnx).",
 )  # fmt: skip
-@click.option("--task", metavar="TASK", help="With --symmetries: score the decoded network too (task.py, task.py:function).")
+@click.option(
+    "--task", metavar="TASK", help="With --symmetries: score the decoded network too (task.py, task.py:function)."
+)
 @click.option("--html", type=click.Path(dir_okay=False), metavar="PAGE", help="Write a self-contained page.")
 @click.option("--png", type=click.Path(dir_okay=False), metavar="PLOT", help="Write the plots as an image.")
 @options.force

@@ -89,7 +89,9 @@ class Stack:
     def of_random(cls, words: int, seed: int) -> Stack:
         """A message of `words` random words (PCG64 of `seed`): initial bits for those who pop before they push."""
         stack = cls()
-        raw = np.asarray(np.random.PCG64(seed).random_raw(-(-words // 4)), np.uint64)  # a stream that numpy promises to keep
+        raw = np.asarray(
+            np.random.PCG64(seed).random_raw(-(-words // 4)), np.uint64
+        )  # a stream that numpy promises to keep
         stack._words = raw.astype("<u8").view("<u2").astype(np.uint16)[:words]
         stack._size, stack._least = U64(words), (words, _LOW)
         return stack

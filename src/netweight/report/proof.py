@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
 from ..errors import MissingExtraError
-from ..weights.proof.study import Level, Proof
+from ..weights.proof.study import Level, Proof, Proved
 from . import numbers
 from .layout import render
 from .plots import PLOT_STYLE
@@ -136,26 +136,21 @@ def _prices(axes: Axes, found: Proof) -> None:
 
 
 def _trade(axes: Axes, found: Proof) -> None:
-    """Bits against what they prove: the accuracy (or, without a task, the agreement)."""
-    known = found.accuracy is not None
-    points = [(8 * level.claim_bytes, 100 * _proved(level), level) for level in found.levels]
-    axes.plot([x for x, _, _ in points], [y for _, y, _ in points], "o", color=_PROGRAM, label="program and its claim")
-    for x, y, level in points:
-        axes.annotate(numbers.printable(level.name), (x, y), (6, 5), textcoords="offset points", fontsize=8)
-    if found.accuracy is not None:
-        whole = [(8 * size, 100 * found.accuracy) for size in (found.table_bytes, found.weight_bytes)]
-        axes.plot([x for x, _ in whole], [y for _, y in whole], "s", color=_KNOWN, label="table, weights: exact")
-        axes.axhline(100 * found.accuracy, color=_KNOWN, linewidth=1, linestyle="--")
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}" if f"{value:.0e}"[0] in "25" else "")
-    axes.margins(0.12)
+    """Bits of claims against what they prove: accuracy (or, without a task, answers that are known for certain)."""
+    for level in found.levels:
+        points = [(8 * claim.bytes, 100 * _told(claim)) for claim in level.claims]
+        label = numbers.printable(level.name)
+        axes.plot([x for x, _ in points], [y for _, y in points], "o-", markersize=4, linewidth=1.4, label=label)
+    top = 100 * (1.0 if found.accuracy is None else found.accuracy)
+    axes.plot(8 * found.table_bytes, top, "s", color=_KNOWN, label="the answers as a table")
+    axes.axhline(top, color=_KNOWN, linewidth=1, linestyle="--")
+    axes.margins(0.06)
     axes.set_xlabel("bits of the proof, decoded again")
-    axes.set_ylabel("percent right, proved" if known else "percent of answers alike")
+    axes.set_ylabel("percent of answers known" if found.accuracy is None else "percent right, proved")
     axes.set_title("Length of the proof against tightness")
     axes.grid(visible=True, color="#dfe3ea", linewidth=0.8)
-    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, fontsize=8.5)
 
 
-def _proved(level: Level) -> float:
-    return level.agreement if level.bound is None else level.bound
+def _told(claim: Proved) -> float:
+    return claim.agreement if claim.bound is None else claim.bound
