@@ -7,15 +7,21 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from netweight.errors import InputError, MissingExtraError
+import tiny_models
+from netweight.errors import BaseMismatchError, InputError, MissingExtraError
+from netweight.source import BytesSource
 from netweight.text.cluster import Cluster, ClusterError, Threads, workers
+from netweight.text.codec import Spread, TextFile, compress_stream
+from netweight.text.model import load
 from netweight.text.ncd.codes import lengths_of
 from netweight.text.ncd.distances import distances
+from text_stand_in import story
 
 TEXTS = [f"text {n} of {n % 7} and {n * n % 11} words ".encode() * (1 + n % 5) for n in range(90)]
 
@@ -107,3 +113,28 @@ def test_a_task_that_is_running_when_its_worker_dies_is_run_again(cluster: Clust
 def test_a_clusters_error_is_the_callers(cluster: Cluster) -> None:
     with pytest.raises(InputError, match="can't be done"):
         list(cluster.run(failing, 0, range(3)))
+
+
+@pytest.mark.parametrize("modelled", [False, True])
+def test_a_text_is_the_same_file_from_a_cluster(
+    cluster: Cluster, modelled: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("netweight.text.codec.encoder.GROUP_BYTES", 3000)
+    text = story(20_000)
+    name = str(tiny_models.llama(tmp_path / "model")) if modelled else None
+    model = load(name, threads=1) if name else None
+    files = []
+    for spread in (None, Spread(cluster, name)):
+        parts: list[bytes] = []
+        progress: list[int] = []
+        compress_stream([text], parts.append, model=model, progress=progress.append, spread=spread)
+        assert sum(progress) == len(text)
+        files.append(b"".join(parts))
+    assert files[0] == files[1]
+    assert b"".join(TextFile(BytesSource(files[1]), lambda: model).pieces()) == text
+
+
+def test_a_workers_other_model_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    name = str(tiny_models.llama(tmp_path / "model"))
+    with pytest.raises(BaseMismatchError, match="another one"):
+        list(Spread(cluster, name).coded("fast", bytes(32), [b"text"]))

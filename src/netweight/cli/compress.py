@@ -24,6 +24,7 @@ from . import console, options, text_files
     help="With --task: how far its score may drop: 0.5% (of the original score) or 0.005 (in its own units).",
 )  # fmt: skip
 @text_files.model
+@text_files.cluster
 @click.option(
     "--structure", is_flag=True,
     help="Look for structure in every tensor (see explain) and code it where that is shorter: losslessly, or with "
@@ -34,7 +35,7 @@ from . import console, options, text_files
 @options.json
 def command(
     path: str, output: str | None, effort: str, base: str | None, task: str | None, max_drop: str | None, structure: bool,
-    model: str | None, threads: int | None, force: bool, as_json: bool, **lossy: Any,
+    model: str | None, cluster: str | None, threads: int | None, force: bool, as_json: bool, **lossy: Any,
 ) -> None:  # fmt: skip
     """Compress PATH: a file, a folder, a *.safetensors.index.json with its shards, or - for standard input.
 
@@ -49,9 +50,9 @@ def command(
     if task is None and max_drop is None and wanted.target is None:
         wanted.refuse_alone()
         if base is None and not structure and text_files.is_plain_text(path):
-            _text(path, output, model, common, as_json)
+            _text(path, output, model, common | {"cluster": cluster}, as_json)
             return
-        text_files.refuse({"--model": model}, f"only for a text, which {path} isn't")
+        text_files.refuse({"--model": model, "--cluster": cluster}, f"only for a text, which {path} isn't")
         _lossless(path, output, base, common | {"structure": structure}, as_json)
         return
     if path == "-" or output == "-":

@@ -20,6 +20,9 @@ force = click.option("-f", "--force", is_flag=True, help="Overwrite existing out
 base = click.option(
     "--base", type=click.Path(), metavar="BASE", help="The checkpoint that only the differences are coded against."
 )
+cluster = click.option(
+    "--cluster", metavar="WHERE", help="A Dask cluster: tcp://host:port, or local:N for N processes on this machine."
+)
 threads = click.option(
     "-t", "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use (default: all cores)."
 )

@@ -32,6 +32,11 @@ model: Callable[[Command], Command] = click.option(
     help="Texts: the language model: smollm2 (the default), a .gguf file, a Hugging Face directory; none is without one.",
 )  # fmt: skip
 
+cluster: Callable[[Command], Command] = click.option(
+    "--cluster", metavar="WHERE",
+    help="Texts: code blocks on a Dask cluster too: tcp://host:port, or local:N for N processes on this machine.",
+)  # fmt: skip
+
 
 def is_compressed_text(path: str) -> bool:
     """Whether a file begins as a compressed text does; False for what can't be read, which others will complain about."""
@@ -105,10 +110,11 @@ class _Steps:
 
 
 def compress(
-    path: str, output: str | None, name: str | None, effort: str, threads: int | None, force: bool
+    path: str, output: str | None, name: str | None, effort: str, threads: int | None, force: bool, cluster: str | None
 ) -> dict[str, Any]:
     """Compress a text; what the receipt says, and where from and to."""
-    from ..text.codec import compress_stream
+    from ..text.cluster import workers
+    from ..text.codec import Spread, compress_stream
 
     with ExitStack() as stack:
         source = stack.enter_context(FileSource(path))
@@ -118,7 +124,11 @@ def compress(
         show = stack.enter_context(console.ProgressShow())
         steps = _Steps(show, "compressing", source.size)
         found = load_model(name, threads)
-        receipt = compress_stream(_chunks(source), sink, model=found, effort=effort, progress=steps)
+        spread = None
+        if cluster is not None:
+            known = None if found is None else name or "smollm2"
+            spread = Spread(stack.enter_context(workers(cluster)), known)
+        receipt = compress_stream(_chunks(source), sink, model=found, effort=effort, progress=steps, spread=spread)
         source.check_unchanged()
         return {"source": path, "compressed": _shown(target, output)} | receipt.to_dict()
 

@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from . import options
 from .options import Command
 
 code = click.option(
@@ -28,14 +29,8 @@ _RUNNING: Final = (
         metavar="TEXT",
         help="What stands between joined texts (default: a space; \\n works).",
     ),
-    click.option(
-        "-t", "--threads", type=click.IntRange(min=1), metavar="N", help="Threads to use (default: all cores)."
-    ),
-    click.option(
-        "--cluster",
-        metavar="WHERE",
-        help="A Dask cluster: tcp://host:port, or local:N for N processes on this machine.",
-    ),
+    options.threads,
+    options.cluster,
 )
 
 
