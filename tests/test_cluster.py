@@ -18,6 +18,8 @@ from netweight.errors import BaseMismatchError, InputError, MissingExtraError
 from netweight.source import BytesSource
 from netweight.text.cluster import Cluster, ClusterError, Threads, workers
 from netweight.text.codec import Spread, TextFile, compress_stream
+from netweight.text.codec.encoder import Encoder, cut
+from netweight.text.codec.settings import Effort, Window
 from netweight.text.model import load
 from netweight.text.ncd.codes import lengths_of
 from netweight.text.ncd.distances import distances
@@ -115,26 +117,37 @@ def test_a_clusters_error_is_the_callers(cluster: Cluster) -> None:
         list(cluster.run(failing, 0, range(3)))
 
 
-@pytest.mark.parametrize("modelled", [False, True])
 def test_a_text_is_the_same_file_from_a_cluster(
-    cluster: Cluster, modelled: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("netweight.text.codec.encoder.GROUP_BYTES", 3000)
-    text = story(20_000)
-    name = str(tiny_models.llama(tmp_path / "model")) if modelled else None
-    model = load(name, threads=1) if name else None
-    files = []
-    for spread in (None, Spread(cluster, name)):
-        parts: list[bytes] = []
-        progress: list[int] = []
-        compress_stream([text], parts.append, model=model, progress=progress.append, spread=spread)
-        assert sum(progress) == len(text)
-        files.append(b"".join(parts))
-    assert files[0] == files[1]
-    assert b"".join(TextFile(BytesSource(files[1]), lambda: model).pieces()) == text
+    """Also where the model isn't worth its bytes: the choice is the same."""
+    name = str(tiny_models.llama(tmp_path / "model"))
+    model, text = load(name, threads=1), story(20_000)
+    for trials in (2, 100):  # a random model is given up after two blocks, unless nobody looks
+        monkeypatch.setattr("netweight.text.codec.encoder._TRIAL_BLOCKS", trials)
+        files = []
+        for spread in (None, Spread(cluster, name)):
+            parts: list[bytes] = []
+            progress: list[int] = []
+            compress_stream([text], parts.append, model=model, progress=progress.append, spread=spread)
+            assert sum(progress) == len(text)
+            files.append(b"".join(parts))
+        assert files[0] == files[1]
+        assert b"".join(TextFile(BytesSource(files[1]), lambda: model).pieces()) == text
+
+
+def test_blocks_are_the_same_from_a_cluster(cluster: Cluster, tmp_path: Path) -> None:
+    name = str(tiny_models.llama(tmp_path / "model"))
+    model, effort = load(name, threads=1), Effort(2000, Window(256, 128))
+    blocks = list(cut(story(15_000), 2000))
+    told: list[int] = []
+    here = [Encoder(effort, model).block(b) for b in blocks]
+    there = list(Encoder(effort, model, told.append, Spread(cluster, name))._coded(blocks))
+    assert there == here
+    assert sum(told) == 15_000
 
 
 def test_a_workers_other_model_is_refused(cluster: Cluster, tmp_path: Path) -> None:
     name = str(tiny_models.llama(tmp_path / "model"))
     with pytest.raises(BaseMismatchError, match="another one"):
-        list(Spread(cluster, name).coded("fast", bytes(32), [b"text"]))
+        list(Spread(cluster, name).coded(Effort(2000, Window(256, 128)), bytes(32), [b"text"]))

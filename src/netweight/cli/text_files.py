@@ -125,9 +125,8 @@ def compress(
         steps = _Steps(show, "compressing", source.size)
         found = load_model(name, threads)
         spread = None
-        if cluster is not None:
-            known = None if found is None else name or "smollm2"
-            spread = Spread(stack.enter_context(workers(cluster)), known)
+        if cluster is not None and found is not None:
+            spread = Spread(stack.enter_context(workers(cluster)), name or "smollm2")
         receipt = compress_stream(_chunks(source), sink, model=found, effort=effort, progress=steps, spread=spread)
         source.check_unchanged()
         return {"source": path, "compressed": _shown(target, output)} | receipt.to_dict()

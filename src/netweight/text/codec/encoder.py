@@ -17,6 +17,7 @@ from .meter import Meter, Progress, silent
 from .model_block import Model
 from .settings import Effort, Window
 from .spelling import Speller, looks_like_text
+from .spread import Spread
 
 GROUP_BYTES: Final = MOST_BLOCK_BYTES
 _TRIAL_BLOCKS: Final = 2
@@ -29,10 +30,13 @@ Piece = tuple[bytes, int]
 
 
 class Encoder:
-    """Codes groups of at most GROUP_BYTES with or without a model."""
+    """Codes groups of at most GROUP_BYTES with or without a model; blocks on the workers of `spread` too, if given."""
 
-    def __init__(self, effort: Effort, model: Model | None, progress: Progress | None = None) -> None:
+    def __init__(
+        self, effort: Effort, model: Model | None, progress: Progress | None = None, spread: Spread | None = None
+    ) -> None:
         self._effort, self._model, self._tell = effort, model, progress or silent
+        self._spread = spread
         self._speller = None if model is None else Speller(model.tokenizer)
         self.window: Window | None = None if model is None else effort.window.within(model.context)
 
@@ -53,8 +57,7 @@ class Encoder:
         if not any(looks_like_text(p) for p in parts):
             self._tell(len(data))
             return None
-        for k, part in enumerate(parts):
-            coded = self._best(part)
+        for k, (part, coded) in enumerate(zip(parts, self._coded(parts), strict=True)):
             pieces.append((coded, len(part)))
             spent, done = spent + len(coded), done + len(part)
             if k + 1 >= _TRIAL_BLOCKS and spent * len(data) > alternative * done * 5 // 4:
@@ -62,7 +65,18 @@ class Encoder:
                 return None
         return pieces if spent < alternative else None
 
-    def _best(self, data: bytes) -> bytes:
+    def _coded(self, parts: list[bytes]) -> Iterator[bytes]:
+        """The record of each block: the first ones, which tell whether the model helps at all, are coded here."""
+        here = parts if self._spread is None else parts[:_TRIAL_BLOCKS]
+        yield from map(self.block, here)
+        if self._spread is not None and self._model is not None:
+            elsewhere = parts[_TRIAL_BLOCKS:]
+            coded = self._spread.coded(self._effort, self._model.digest, elsewhere)
+            for part, made in zip(elsewhere, coded, strict=True):
+                self._tell(len(part))
+                yield made
+
+    def block(self, data: bytes) -> bytes:
         """The shortest record of a block."""
         assert self._model is not None
         assert self._speller is not None

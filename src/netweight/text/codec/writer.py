@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from .container import MODEL, STORED, Header, index, record
-from .encoder import Encoder, Piece, groups
+from .encoder import Encoder, groups
 from .model_block import Model
 from .settings import effort_named
 from .spread import Spread
@@ -47,22 +47,15 @@ def compress_stream(
 ) -> TextReceipt:
     """Compress what `chunks` hold, handing the file's bytes to `sink` in order; memory doesn't grow with the text.
 
-    `model` None uses the byte model alone. `progress` gets the bytes done since its last call. With `spread` all but
-    the first MiB or two is coded by its workers: the same bytes. Raises InputError, BaseMismatchError, ClusterError.
+    `model` None uses the byte model alone. `progress` gets the bytes done since its last call. With `spread` its
+    workers code blocks under the model: the same bytes. Raises InputError, BaseMismatchError, ClusterError.
     """
     started = time.perf_counter()
-    encoder = Encoder(effort_named(effort), model, progress)
+    encoder = Encoder(effort_named(effort), model, progress, spread)
     out = _Out(sink, encoder, model)
-    parts = groups(chunks)
-    for group in parts:
-        out.blocks(encoder.group(group, out.model_bytes()))
-        if spread is not None and out.written:
-            break
-    if spread is not None:
-        for pieces in spread.coded(effort, b"" if model is None else model.digest, parts):
-            out.blocks(pieces)
-            if progress is not None:
-                progress(sum(size for _, size in pieces))
+    for group in groups(chunks):
+        for made, size in encoder.group(group, out.model_bytes()):
+            out.block(made, size)
     if not out.sizes:
         out.block(record(STORED, b"", b""), 0)
     out.end()
@@ -83,10 +76,6 @@ class _Out:
     def model_bytes(self) -> int:
         """What the header would grow by if the next block needed the model."""
         return 0 if self.written else len(self._header(False, True).write()) - len(self._header(False, False).write())
-
-    def blocks(self, pieces: Iterable[Piece]) -> None:
-        for made, size in pieces:
-            self.block(made, size)
 
     def block(self, made: bytes, size: int) -> None:
         if not self.sizes:
