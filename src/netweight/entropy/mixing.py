@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from .fixedpoint import RECIPROCAL, SQUASH, STRETCH, STRETCH_LIMIT
+from .fixedpoint import LOG2, RECIPROCAL, SQUASH, STRETCH, STRETCH_LIMIT
 
 Work = NDArray[np.int64]
 """All that a block's kernels keep but counters and buffers, at fixed places; one array, since numba counts references
@@ -93,12 +93,30 @@ def code_bit(work, buf, p, bit):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def adapted(state, bit):  # type: ignore[no-untyped-def]
-    """A counter's next state: it moves towards `bit` by 1 / (updates + 1.5), at least by 1/256."""
+def log2(x):  # type: ignore[no-untyped-def]
+    """log2 of an integer x >= 1 in Q8, within 1/256 or so."""
+    octave, rest = np.int64(0), x
+    for step in (32, 16, 8, 4, 2, 1):
+        if rest >> step:
+            rest >>= step
+            octave += step
+    fraction = (x >> (octave - 8) if octave >= 8 else x << (8 - octave)) & 255
+    return (octave << 8) + LOG2[fraction]
+
+
+@_kernel
+def adapted_up_to(state, bit, most):  # type: ignore[no-untyped-def]
+    """A counter's next state: P(1) moves towards `bit` by 1 / (updates + 1.5), updates counted up to `most`."""
     count, p = state & 1023, state >> 10
     p += (((bit << 22) - p) * RECIPROCAL[2 * count + 3]) >> 15
     p = min(max(p, 64), (1 << 22) - 64)
-    return p << 10 | min(count + 1, _COUNT_LIMIT)
+    return p << 10 | min(count + 1, most)
+
+
+@_kernel
+def adapted(state, bit):  # type: ignore[no-untyped-def]
+    """The same at least by 1/256."""
+    return adapted_up_to(state, bit, _COUNT_LIMIT)
 
 
 @_kernel

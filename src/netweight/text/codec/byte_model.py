@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from ...entropy import range_coder
 from ...entropy.fixedpoint import SQUASH, STRETCH, STRETCH_LIMIT
+from ...entropy.mixing import adapted_up_to
 from ...entropy.range_coder import code_bit
 from ...errors import FormatError
-from .decisions import adapted, learn, mix, mixed
+from .decisions import learn, mix, mixed
 
 Bytes = NDArray[np.uint8]
 
@@ -126,7 +127,7 @@ def _read(counters, slots, first, end, inputs):  # type: ignore[no-untyped-def]
 def _learn(counters, slots, first, end, bit, most):  # type: ignore[no-untyped-def]
     for j in range(first, end):
         state = np.int64(counters[slots[j]])
-        counters[slots[j]] = adapted(state or _UNDECIDED, bit, most)
+        counters[slots[j]] = adapted_up_to(state or _UNDECIDED, bit, most)
 
 
 @_kernel
@@ -163,7 +164,7 @@ def _code_repeat(coder, buffer, counter, repeats):  # type: ignore[no-untyped-de
     """Code whether the match goes on, by the counter `counter[0]`."""
     p = min(max(np.int64(counter[0]) >> 16, 1), 65535)
     bit = code_bit(coder, buffer, p, np.int64(repeats))
-    counter[0] = adapted(np.int64(counter[0]), bit, _SLOW)
+    counter[0] = adapted_up_to(np.int64(counter[0]), bit, _SLOW)
     return bit
 
 

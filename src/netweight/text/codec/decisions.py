@@ -1,6 +1,6 @@
 """Yes-or-no questions answered by mixing what several counters think (numba kernels, integers).
 
-A counter is P(1) in 22 bits and its number of updates in 10. Predictions are mixed in the logistic domain (Q8 nats) by
+A counter is P(1) in 22 bits and its number of updates in 10 (entropy/mixing.py). Predictions are mixed in the logistic domain (Q8 nats) by
 several sets of weights, each chosen by a small context and learnt online, and the sets' mean is the answer (Mattern,
 "Linear and geometric mixtures", DCC 2013; the PAQ family).
 """
@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numba import njit
 
-from ...entropy.fixedpoint import LOG2, RECIPROCAL, SQUASH, STRETCH_LIMIT
+from ...entropy.fixedpoint import SQUASH, STRETCH_LIMIT
+from ...entropy.mixing import log2
 
 _LN2: Final = 11357  # ln 2 in Q14
 _SHIFT: Final = 18
@@ -30,31 +31,10 @@ def mix(a, b):  # type: ignore[no-untyped-def]
 
 
 @_kernel
-def log2(x):  # type: ignore[no-untyped-def]
-    """log2 of an integer x >= 1 in Q8."""
-    octave, y = np.int64(0), x
-    for step in (32, 16, 8, 4, 2, 1):
-        if y >> step:
-            y >>= step
-            octave += step
-    fraction = (x >> (octave - 8) if octave >= 8 else x << (8 - octave)) & 255
-    return (octave << 8) + LOG2[fraction]
-
-
-@_kernel
 def stretch(part, total):  # type: ignore[no-untyped-def]
     """ln(p / (1 - p)) in Q8 for p = part / total, 0 < part < total, within the limits of SQUASH."""
     x = (log2(part) - log2(total - part)) * _LN2 >> 14
     return min(max(x, -STRETCH_LIMIT), STRETCH_LIMIT)
-
-
-@_kernel
-def adapted(state, bit, most):  # type: ignore[no-untyped-def]
-    """A counter's next state: P(1) moves towards `bit` by 1 / (updates + 1.5), updates counted up to `most`."""
-    count, p = state & 1023, state >> 10
-    p += (((bit << 22) - p) * RECIPROCAL[2 * count + 3]) >> 15
-    p = min(max(p, 64), (1 << 22) - 64)
-    return p << 10 | min(count + 1, most)
 
 
 @_kernel

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ...entropy import range_coder
 from ...entropy.fixedpoint import SQUASH, STRETCH, STRETCH_LIMIT
+from ...entropy.mixing import adapted_up_to
 from ...entropy.range_coder import Coder, code_bit
-from .decisions import adapted, learn, mixed
+from .decisions import learn, mixed
 
 Bytes = NDArray[np.uint8]
 
@@ -91,7 +92,7 @@ def _code_ends(coder, buffer, text, ends):  # type: ignore[no-untyped-def]
             bit = code_bit(coder, buffer, SQUASH[x + STRETCH_LIMIT], np.int64(ends[k]))
             learn(weights, 0, inputs, x, bit, _RATE)
             for j in range(_CONTEXTS):
-                counters[slots[j]] = adapted(np.int64(counters[slots[j]]), bit, _UPDATES)
+                counters[slots[j]] = adapted_up_to(np.int64(counters[slots[j]]), bit, _UPDATES)
             ends[k] = bit
             k += 1
             if bit:

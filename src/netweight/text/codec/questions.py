@@ -14,8 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ...entropy.fixedpoint import SQUASH, STRETCH, STRETCH_LIMIT
+from ...entropy.mixing import adapted_up_to
 from ...entropy.range_coder import code_bit
-from .decisions import adapted, learn, mix, mixed, stretch
+from .decisions import learn, mix, mixed, stretch
 from .history import LONGEST, ORDERS
 
 _COUNTERS: Final = 7
@@ -101,5 +102,5 @@ def ask(questions, coder, buffer, hashes, token, part, total, seen, longest, ran
     learn(weights, b, inputs, z, bit, _RATE)
     learn(weights, c, inputs, w, bit, _RATE)
     for k in range(_COUNTERS):
-        counters[slots[k]] = adapted(np.int64(counters[slots[k]]), bit, _UPDATES)
+        counters[slots[k]] = adapted_up_to(np.int64(counters[slots[k]]), bit, _UPDATES)
     return bit

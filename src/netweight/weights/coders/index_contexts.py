@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from numba import njit
 
-from .index_magnitudes import log2
+from ...entropy.mixing import log2
 from .index_work import (
     COARSE_CONTEXTS,
     CONTEXT,

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-import numpy as np
 from numba import njit
 
-from ...entropy.fixedpoint import LOG2, SQUASH, STRETCH_LIMIT
+from ...entropy.fixedpoint import SQUASH, STRETCH_LIMIT
+from ...entropy.mixing import log2
 from .index_work import (
     BLOCK_ERROR,
     BLOCK_ERROR_FACTOR,
@@ -48,17 +48,6 @@ _DEVIATION: Final = 83  # log2 of a standard deviation over a mean magnitude, be
 _LARGEST: Final = 8 << 12  # what one weight may add to a sum
 _OUTLIER: Final = 6  # mean errors
 _LIMIT: Final = 1 << 40  # keeps sums that hostile bytes steer within 64 bits
-
-
-@_kernel
-def log2(x):  # type: ignore[no-untyped-def]
-    """Logarithm of x >= 1 to base 2, in Q8, within 1/256 or so."""
-    octaves, rest = np.int64(0), x
-    for width in (32, 16, 8, 4, 2, 1):
-        if rest >> width:
-            rest >>= width
-            octaves += width
-    return (octaves << 8) + LOG2[((x << 8) >> octaves) - 256]
 
 
 @_kernel

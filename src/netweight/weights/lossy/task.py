@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..as_torch import from_numpy
+from ..user_code import user_traceback
 
 State = Mapping[str, NDArray[Any]]
 FRAMEWORKS: Final = ("numpy", "torch")
@@ -140,16 +141,7 @@ def _guarded(name: str, doing: str) -> Iterator[None]:
             yield
     except (Exception, SystemExit) as error:
         last = traceback.format_exception_only(error)[-1].strip()
-        raise TaskError(f"{name}: {doing} failed: {last}", _user_traceback(error)) from error
-
-
-def _user_traceback(error: BaseException) -> str:
-    """The traceback without the frames of this file and of importlib, which tell a user nothing."""
-    ours = (__file__, "<frozen importlib", importlib.util.__file__)
-    described = traceback.TracebackException.from_exception(error)
-    kept = [f for f in described.stack if not f.filename.startswith(ours)]
-    described.stack = traceback.StackSummary.from_list(kept)
-    return "".join(described.format())
+        raise TaskError(f"{name}: {doing} failed: {last}", user_traceback(error, __file__)) from error
 
 
 def load_task(name: str | os.PathLike[str]) -> Task:

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
 
+from ..user_code import user_traceback
 from .program import NAME, TASK, compiled
 
 INPUTS, OUTPUTS, RIGHT, ANSWERS = "inputs.npy", "outputs.npy", "right.npy", "answers.npy"
@@ -57,14 +57,6 @@ def _run(path: Path) -> None:
     _save(ANSWERS, known[NAME](np.load(INPUTS, allow_pickle=False)))
 
 
-def _tell(error: BaseException) -> None:
-    """The traceback without frames of this file and of importlib, then the exception alone on the last line."""
-    described = traceback.TracebackException.from_exception(error)
-    ours = (__file__, "<frozen importlib", importlib.util.__file__)
-    described.stack = traceback.StackSummary.from_list([f for f in described.stack if not f.filename.startswith(ours)])
-    sys.stderr.write("".join(described.format()))
-
-
 def main(job: str, *names: str) -> int:
     """The exit code: RAISED if the user's code raised, whatever it was."""
     try:
@@ -73,7 +65,7 @@ def main(job: str, *names: str) -> int:
         else:
             _run(*map(Path, names))
     except BaseException as error:  # noqa: BLE001  SystemExit and KeyboardInterrupt of the user's code are failures too
-        _tell(error)
+        sys.stderr.write(user_traceback(error, __file__))
         return RAISED
     return 0
 
