@@ -11,6 +11,7 @@
     │   ├── InputChangedError    the file changed while it was being read
     │   └── NotFoundError        no such file, tensor or codec
     ├── BaseMismatchError        the receiver lacks, or has another, base checkpoint
+    ├── PeerError              another rank died, hung, failed or works with other settings
     ├── GuaranteeError         a codec broke its promise: a bug of the codec, never of the data
     ├── OutputError            the result can't be written (exists, disk full, read-only)
     └── MissingExtraError      an optional dependency isn't installed; says how to install it
@@ -67,6 +68,10 @@ class BaseMismatchError(NetweightError):
 
 class GuaranteeError(NetweightError):
     """A codec broke its promise."""
+
+
+class PeerError(NetweightError):
+    """Another rank died, hung, failed, or works with other settings than this one."""
 
 
 class OutputError(NetweightError):

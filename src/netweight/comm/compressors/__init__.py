@@ -1,0 +1,1 @@
+"""Compressors of vectors, one family a file."""
