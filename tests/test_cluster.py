@@ -19,10 +19,11 @@ from netweight.source import BytesSource
 from netweight.text.cluster import Cluster, ClusterError, Threads, workers
 from netweight.text.codec import Spread, TextFile, compress_stream
 from netweight.text.codec.encoder import Encoder, cut
+from netweight.text.codec.many import Coding, compress_texts, decompress_texts
 from netweight.text.codec.settings import Effort, Window
 from netweight.text.model import load
 from netweight.text.ncd.codes import lengths_of
-from netweight.text.ncd.distances import distances
+from netweight.text.ncd.pairs import distances
 from text_stand_in import story
 
 TEXTS = [f"text {n} of {n % 7} and {n * n % 11} words ".encode() * (1 + n % 5) for n in range(90)]
@@ -145,6 +146,27 @@ def test_blocks_are_the_same_from_a_cluster(cluster: Cluster, tmp_path: Path) ->
     there = list(Encoder(effort, model, told.append, Spread(cluster, name))._coded(blocks))
     assert there == here
     assert sum(told) == 15_000
+
+
+def test_a_folder_is_the_same_from_a_cluster_though_a_worker_is_killed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("netweight.text.codec.encoder._TRIAL_BLOCKS", 100)
+    name = str(tiny_models.llama(tmp_path / "model"))
+    model = load(name, threads=1)
+    texts = [(f"{n}.txt", story(2000 + n, n)) for n in range(6)] + [("empty", b""), ("noise", bytes(range(256)))]
+    here = [made for made, _ in compress_texts(texts, Threads(1), Coding(model))]
+    victim = pids(cluster)[0]
+    there = []
+    for n, (made, _) in enumerate(compress_texts(texts, cluster, Coding(name, model.digest))):
+        there.append(made)
+        if n == 1:
+            os.kill(victim, signal.SIGKILL)
+    assert there == here
+    files = [(label, made) for (label, _), made in zip(texts, there, strict=True)]
+    assert list(decompress_texts(files, cluster, Coding(name, model.digest))) == [text for _, text in texts]
+    with pytest.raises(BaseMismatchError, match="another one"):
+        list(compress_texts(texts, cluster, Coding(name, bytes(32))))
 
 
 def test_a_workers_other_model_is_refused(cluster: Cluster, tmp_path: Path) -> None:

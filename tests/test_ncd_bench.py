@@ -42,7 +42,13 @@ def test_the_race(benchmarks: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", ["", "--data", str(folder), "--rows", "3", "--rounds", "1", "--out", str(folder)])
     ncd_r8.main()
     report = (folder / "ncd-r8.md").read_text()
-    for text in ("3 documents x 40 texts", "| npc_gzip |", "| nearest |", "0 of 40 documents have a duplicate"):
+    for text in (
+        "3 documents x 40 texts",
+        "timed on 40 documents",
+        "| npc_gzip |",
+        "| nearest |",
+        "0 of 40 documents have a duplicate",
+    ):
         assert text in report
 
 
@@ -51,7 +57,7 @@ def test_a_wrong_distance_ends_the_race(benchmarks: Any, folder: Path, monkeypat
     data = ncd_r8.read_labelled(folder / "r8-train.tsv")
     monkeypatch.setattr(ncd_r8, "distances", lambda _, queries, texts, **__: np.ones((len(queries), len(texts))))
     with pytest.raises(SystemExit, match="differs"):
-        ncd_r8.compare(data, data, 2, 1, 1)
+        ncd_r8.compare(data, data, 2, 3, 1, 1)
 
 
 def test_the_study(benchmarks: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +69,9 @@ def test_the_study(benchmarks: Any, folder: Path, monkeypatch: pytest.MonkeyPatc
     ncd_study.main()
     assert (folder / "ncd-study.md").read_text().count("zstd:3") == 2 * 3
     assert len((folder / "journal").read_text().splitlines()) == 2 * 9
+    arguments[arguments.index("--seeds") + 1] = "3"  # of which one is done
+    monkeypatch.setattr(
+        sys, "argv", ["", "--data", str(folder), "--out", str(folder / "again"), *arguments, "--report"]
+    )
+    ncd_study.main()
+    assert (folder / "again" / "ncd-study.md").read_text() == (folder / "ncd-study.md").read_text()

@@ -14,10 +14,10 @@ from netweight.errors import InputError
 from netweight.text.cluster import Threads
 from netweight.text.ncd.codes import lengths_of
 from netweight.text.ncd.decide import Rule, class_chances
-from netweight.text.ncd.distances import Block, Side, block_lengths, combined, distances, pair_lengths
 from netweight.text.ncd.matrix import matrix_of, tree
 from netweight.text.ncd.model_lengths import ModelLengths
 from netweight.text.ncd.neighbours import chances, expected_accuracy
+from netweight.text.ncd.pairs import Block, Side, block_lengths, combined, distances, pair_lengths
 from netweight.text.ncd.retrieval import candidates, tfidf_distances
 from netweight.text.ncd.search import nearest_distances
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from netweight.errors import FormatError, InputError, NotFoundError, OutputError
-from netweight.text.ncd import study
+from netweight.text.ncd import statistics, study
 from netweight.text.ncd.codes import lengths_of
 from netweight.text.ncd.data import Labelled, read_labelled, split
 from netweight.text.ncd.decide import Rule
@@ -106,7 +106,7 @@ def test_statistics_against_scipy() -> None:
     assert kendall(x, y) == pytest.approx(stats.kendalltau(x, y).statistic)
     exact = stats.permutation_test((y,), lambda some: stats.spearmanr(x, some).statistic, permutation_type="pairings",
                                    n_resamples=2000, rng=1)  # fmt: skip
-    assert permutation_p(x, y) == pytest.approx(exact.pvalue, abs=0.05)
+    assert permutation_p([(x, y)]) == pytest.approx(exact.pvalue, abs=0.05)
     low, high = wilson(0.9, 50)
     assert (low, high) == pytest.approx(tuple(stats.binomtest(45, 50).proportion_ci(method="wilson")))
     assert wilson(0.5, 0) == (0.0, 1.0)
@@ -182,3 +182,23 @@ def test_correlation_of_rate_and_accuracy() -> None:
     bad = [cell("a", 0.3, 2), cell("b", 0.6, 3), cell("c", 0.9, 4)]
     assert correlations(bad)[0].spearman == 1.0
     assert correlations(good[:2]) == []
+
+
+def test_the_mean_correlation_is_over_sets_with_the_same_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "_DRAWS", 200)
+
+    def cells(dataset: str, accuracies: tuple[float, ...]) -> list[Cell]:
+        right = [tuple(float(n < 100 * a) for n in range(100)) for a in accuracies]
+        return [
+            Cell(dataset, "abcd"[k], "rule", "payload bytes", 5, 0, r, (100.0 * (k + 2),) * 100, (100,) * 100, 1.0)
+            for k, r in enumerate(right)
+        ]
+
+    good, bad, more = cells("one", (0.9, 0.6, 0.3)), cells("two", (0.3, 0.6, 0.9)), cells("three", (0.9, 0.6, 0.4, 0.3))
+    assert [c.spearman for c in correlations([*good, *more])] == [-1.0, -1.0]  # other codes: no mean
+    *_, mean = correlations([*good, *bad])
+    assert (mean.dataset, mean.codes, mean.spearman, mean.p) == ("mean of 2 sets", 3, 0.0, 1.0)
+    again = [Cell(**{**c.to_dict(), "dataset": "again"}) for c in good]
+    *_, mean = correlations([*good, *again])
+    assert (mean.spearman, mean.kendall, mean.interval) == (-1.0, -1.0, (-1.0, -1.0))
+    assert mean.p < correlations(good)[0].p

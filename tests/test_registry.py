@@ -35,6 +35,7 @@ BUILTIN = [
     "netweight.lossy.pruned",
     "netweight.lossy.prior",
     "netweight.lossy.structure",
+    "netweight.text.lm",
 ]
 PLUGIN = """
 from netweight.codec import LOSSLESS, ConfigCodec

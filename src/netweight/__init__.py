@@ -13,8 +13,9 @@ Importing this loads numpy alone; the rest is loaded when it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from ._lazy import exporter
 
 if TYPE_CHECKING:
     from .codec import LOSSLESS, Codec, Guarantee, Receipt, weigh
@@ -87,15 +88,7 @@ __all__ = [
     "weigh",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
-        return import_module(f".{name}", __name__)
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = exporter(__name__, _HOME_OF | dict.fromkeys(_SUBMODULES, ""))
 
 
 def __dir__() -> list[str]:

@@ -39,6 +39,7 @@ _BUILTIN: Final[dict[str, str]] = {
     "netweight.lossy.pruned": f"{_LOSSY}.pruned:Pruned",
     "netweight.lossy.prior": f"{_LOSSY}.prior:UnderPrior",
     "netweight.lossy.structure": "netweight.weights.structure.codec:Structure",
+    "netweight.text.lm": "netweight.text.codec.codec:LanguageModelCodec",
 }
 
 

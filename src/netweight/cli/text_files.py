@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..errors import FormatError, InputError, MissingExtraError, NetweightError, OutputError
+from ..errors import FormatError, InputError, MissingExtraError, OutputError
 from ..source import FileSource
-from . import console
+from . import console, routes
 from .options import Command
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ..text.codec.model_block import Model
 
 _CHUNK_BYTES: Final = 1 << 20
-_LOOK_BYTES: Final = 1 << 16
 _SUFFIX: Final = ".nw"
+_LEAST_TEXT: Final = 32
 _GUESS_SHARE: Final = 50
 """How long it will take is guessed once a fiftieth is done."""
 
@@ -34,38 +34,8 @@ model: Callable[[Command], Command] = click.option(
 
 cluster: Callable[[Command], Command] = click.option(
     "--cluster", metavar="WHERE",
-    help="Texts: code blocks on a Dask cluster too: tcp://host:port, or local:N for N processes on this machine.",
+    help="Texts: work on a Dask cluster too: tcp://host:port, or local:N for N processes on this machine.",
 )  # fmt: skip
-
-
-def is_compressed_text(path: str) -> bool:
-    """Whether a file begins as a compressed text does; False for what can't be read, which others will complain about."""
-    from ..text.codec import is_text_file
-
-    return _asked(path, is_text_file)
-
-
-def is_plain_text(path: str) -> bool:
-    """Whether it is a file that looks like text, and neither a checkpoint nor an archive."""
-    return _asked(path, _plain)
-
-
-def _asked(path: str, question: Callable[[FileSource], bool]) -> bool:
-    if not os.path.isfile(path):
-        return False
-    try:
-        with FileSource(path) as source:
-            return question(source)
-    except NetweightError:
-        return False
-
-
-def _plain(source: FileSource) -> bool:
-    from ..text.codec.spelling import looks_like_text
-    from ..weights.regions import find
-
-    head = source.read(0, min(_LOOK_BYTES, source.size)).tobytes()
-    return looks_like_text(head) and find(source).format == "unknown" and not source.name.endswith(".index.json")
 
 
 def load_model(name: str | None, threads: int | None) -> Model | None:
@@ -86,10 +56,16 @@ def load_model(name: str | None, threads: int | None) -> Model | None:
         return None
 
 
-def _required_model(name: str | None, threads: int | None) -> Model:
+def required_model(name: str | None, threads: int | None) -> Model:
+    """The same where there is no doing without. Raises MissingExtraError too."""
     from ..text.model import load
 
     return load(name, threads=threads or 0)
+
+
+def worth_a_model(source: FileSource) -> bool:
+    """Whether a language model may help at all: not for what isn't text, nor for less than its name takes."""
+    return source.size >= _LEAST_TEXT and routes.begins_as_text(source)
 
 
 class _Steps:
@@ -104,7 +80,7 @@ class _Steps:
 
         self._done += count
         label, elapsed = self._label, time.monotonic() - self._start
-        if not self._bar and self._done * _GUESS_SHARE > self._total:
+        if not self._bar and self._total > self._done > self._total / _GUESS_SHARE:
             label += f" (about {seconds(elapsed * (self._total / self._done - 1))} left)"
         self._show.step(label, self._done, self._total)
 
@@ -117,19 +93,19 @@ def compress(
     from ..text.codec import Spread, compress_stream
 
     with ExitStack() as stack:
-        source = stack.enter_context(FileSource(path))
-        target = _target(output, lambda: Path(path + _SUFFIX))
-        _refuse_same(source, target)
-        sink = _sink(stack, target, force, source.mode)
+        source = stack.enter_context(routes.open_source(path))
+        target = _target(path, output, lambda: Path(path + _SUFFIX))
+        _refuse_same(path, target)
+        sink = _sink(stack, target, force, 0o666 if path == routes.STDIO else source.mode)
         show = stack.enter_context(console.ProgressShow())
         steps = _Steps(show, "compressing", source.size)
-        found = load_model(name, threads)
+        found = load_model(name, threads) if name is not None or worth_a_model(source) else None
         spread = None
         if cluster is not None and found is not None:
             spread = Spread(stack.enter_context(workers(cluster)), name or "smollm2")
         receipt = compress_stream(_chunks(source), sink, model=found, effort=effort, progress=steps, spread=spread)
         source.check_unchanged()
-        return {"source": path, "compressed": _shown(target, output)} | receipt.to_dict()
+        return {"source": source.name, "compressed": _shown(target, output)} | receipt.to_dict()
 
 
 def decompress(
@@ -143,11 +119,11 @@ def decompress(
 
     started = time.perf_counter()
     with ExitStack() as stack:
-        source = stack.enter_context(FileSource(path))
-        file = TextFile(source, lambda: _required_model(name, threads), salvage=salvage)
-        target = _target(output, lambda: _without_suffix(path))
-        _refuse_same(source, target)
-        sink = _sink(stack, target, force, source.mode)
+        source = stack.enter_context(routes.open_source(path))
+        file = TextFile(source, lambda: required_model(name, threads), salvage=salvage)
+        target = _target(path, output, lambda: without_suffix(path))
+        _refuse_same(path, target)
+        sink = _sink(stack, target, force, 0o666 if path == routes.STDIO else source.mode)
         show = stack.enter_context(console.ProgressShow())
         steps = _Steps(show, "decompressing", file.size)
         lost, written = [file.problem] if file.problem else [], 0
@@ -155,7 +131,7 @@ def decompress(
             sink(piece)
             written += len(piece)
         return {
-            "source": _shown(target, output), "compressed": path, "original_bytes": written,
+            "source": _shown(target, output), "compressed": source.name, "original_bytes": written,
             "compressed_bytes": source.size, "blocks": len(file.blocks), "lost": lost,
             "seconds": time.perf_counter() - started,
         }  # fmt: skip
@@ -167,8 +143,8 @@ def verify(path: str, against: str | None, name: str | None, threads: int | None
 
     started = time.perf_counter()
     with ExitStack() as stack:
-        source = stack.enter_context(FileSource(path))
-        file = TextFile(source, lambda: _required_model(name, threads))
+        source = stack.enter_context(routes.open_source(path))
+        file = TextFile(source, lambda: required_model(name, threads))
         original = None if against is None else stack.enter_context(FileSource(against))
         if original is not None and original.size != file.size:
             raise InputError(f"{against}: has {original.size} bytes, {path} holds {file.size}")
@@ -178,7 +154,7 @@ def verify(path: str, against: str | None, name: str | None, threads: int | None
                 raise InputError(f"{against}: differs from {path} near byte {at}")
             at += len(piece)
         return {
-            "compressed": path, "against": against or "", "original_bytes": file.size, "compressed_bytes": source.size,
+            "compressed": source.name, "against": against or "", "original_bytes": file.size, "compressed_bytes": source.size,
             "blocks": len(file.blocks), "seconds": time.perf_counter() - started,
         }  # fmt: skip
 
@@ -191,7 +167,7 @@ def inspect(path: str) -> dict[str, Any]:
     def never() -> Model:
         raise AssertionError("nothing is decoded")
 
-    with FileSource(path) as source:
+    with routes.open_source(path) as source:
         file = TextFile(source, never)
         header, blocks = file.header, []
         for block in file.blocks:
@@ -199,7 +175,7 @@ def inspect(path: str) -> dict[str, Any]:
             blocks.append({"number": block.number, "start": block.start, "bytes": block.size, "kind": KINDS[found.kind],
                            "compressed_bytes": block.length})  # fmt: skip
         return {
-            "compressed": path, "compressed_bytes": source.size, "original_bytes": file.size,
+            "compressed": source.name, "compressed_bytes": source.size, "original_bytes": file.size,
             "model": header.name, "model_digest": (header.digest or b"").hex(),
             "window": header.window and header.window.length, "keep": header.window and header.window.keep,
             "blocks": blocks,
@@ -210,13 +186,13 @@ def weigh(path: str, name: str | None, effort: str, threads: int | None) -> Text
     """The ladder of a text. Raises InputError, GuaranteeError, and as `load_model`."""
     from ..text.codec.ladder import MOST_BYTES, weigh_text
 
-    with FileSource(path) as source, console.ProgressShow() as show:
+    with routes.open_source(path) as source, console.ProgressShow() as show:
         if source.size > MOST_BYTES:
             raise InputError(f"{path}: {source.size} bytes are too many to weigh in memory; weigh a part of it")
         data = source.read(0, source.size).tobytes()
         found = load_model(name, threads)
         size = None if found is None else _model_bytes(name)
-        return weigh_text(data, path, model=found, model_bytes=size, effort=effort, progress=show.step)
+        return weigh_text(data, source.name, model=found, model_bytes=size, effort=effort, progress=show.step)
 
 
 def _model_bytes(name: str | None) -> int:
@@ -241,25 +217,26 @@ def _chunks(source: FileSource) -> Iterator[bytes]:
         yield source.read(at, min(_CHUNK_BYTES, source.size - at)).tobytes()
 
 
-def _target(output: str | None, default: Callable[[], Path]) -> Path | None:
-    """Where to write; None is standard output."""
-    if output is None:
+def _target(path: str, output: str | None, default: Callable[[], Path]) -> Path | None:
+    """Where to write; None is standard output, where what came from standard input goes."""
+    if output is None and path != routes.STDIO:
         return default()
-    return None if output == "-" else Path(os.path.abspath(output))
+    return None if output in (None, routes.STDIO) else Path(os.path.abspath(output))
 
 
-def _without_suffix(path: str) -> Path:
+def without_suffix(path: str) -> Path:
+    """Raises InputError."""
     if not path.endswith(_SUFFIX):
         raise InputError(f"{path}: doesn't end in {_SUFFIX}, so name the output with -o")
     return Path(path.removesuffix(_SUFFIX))
 
 
 def _shown(target: Path | None, output: str | None) -> str:
-    return "-" if target is None else output or os.fspath(target)
+    return routes.STDIO if target is None else output or os.fspath(target)
 
 
-def _refuse_same(source: FileSource, target: Path | None) -> None:
-    if target is not None and target.exists() and os.path.samefile(target, source.name):
+def _refuse_same(path: str, target: Path | None) -> None:
+    if target is not None and target.exists() and os.path.samefile(target, routes.place_of(path)):
         raise InputError(f"{target}: is the input; choose another output")
 
 

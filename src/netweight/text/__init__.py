@@ -9,8 +9,9 @@ ncd/     distances, classifiers, studies
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from .._lazy import exporter
 
 if TYPE_CHECKING:
     from .codec import LanguageModelCodec, TextFile, compress_stream
@@ -28,10 +29,4 @@ _HOME_OF: Final = {
 
 __all__ = ["LanguageModel", "LanguageModelCodec", "NcdClassifier", "TextFile", "compress_stream", "load"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = exporter(__name__, _HOME_OF)

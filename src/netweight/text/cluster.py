@@ -9,6 +9,7 @@ elsewhere, and nothing else is. Results are the same wherever they are computed,
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,17 @@ class Workers(Protocol):
     """Runs `function(shared, task)` for each task; yields (index, result) as they are done."""
 
     def run(self, function: Callable[[S, T], R], shared: S, tasks: Sequence[T]) -> Iterator[tuple[int, R]]: ...
+
+
+def in_order(results: Iterator[tuple[int, R]]) -> Iterator[R]:
+    """What `Workers.run` yields, by index."""
+    done: dict[int, R] = {}
+    given = 0
+    for index, result in results:
+        done[index] = result
+        while given in done:
+            yield done.pop(given)
+            given += 1
 
 
 @contextmanager
@@ -143,11 +155,12 @@ def _client(cluster: str) -> Iterator[Any]:
 
 
 def _local(dask: Any, processes: int) -> Any:
-    """A LocalCluster whose worker processes stop with it."""
+    """A LocalCluster whose worker processes stop with it, also those that are busy: nobody needs a warning of that."""
     try:
         return dask.LocalCluster(
-            n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
-        )
+            n_workers=processes, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
+        )  # fmt: skip
     except RuntimeError as error:
         raise ClusterError(
             f"{processes} worker processes can't be started: {error} (a script that starts some must do its work under "

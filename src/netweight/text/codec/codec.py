@@ -25,8 +25,9 @@ class LanguageModelCodec(ConfigCodec):
 
     `model`: a model, the path of one (a GGUF file, a Hugging Face directory), or None for SmolLM2-135M; `digest`, if given,
     is the SHA-256 in hex that it must have. `effort`: "fast", "balanced" or "max".
-    A payload is what `netweight compress` writes to a file. Raises InputError, NotFoundError, MissingExtraError,
-    BaseMismatchError.
+    A payload is what `netweight compress` writes to a file. A config has the digest, and the model's path if it was given
+    by one: whoever decodes a frame needs the same model there (`frame.unpack_with` takes it from anywhere).
+    Raises InputError, NotFoundError, MissingExtraError, BaseMismatchError.
     """
 
     id = "netweight.text.lm"
@@ -38,6 +39,7 @@ class LanguageModelCodec(ConfigCodec):
         effort_named(effort)
         self.effort, self._threads, self._digest = effort, threads, digest
         self._given = model
+        self._path = model if isinstance(model, str) else None
 
     @property
     def model(self) -> Model:
@@ -51,7 +53,8 @@ class LanguageModelCodec(ConfigCodec):
         return self._given
 
     def config(self) -> dict[str, Any]:
-        return {"digest": self.model.digest.hex(), "effort": self.effort}
+        config: dict[str, Any] = {"digest": self.model.digest.hex(), "effort": self.effort}
+        return config if self._path is None else config | {"model": self._path}
 
     def receiver(self) -> dict[str, str]:
         """The model that a decoder needs."""

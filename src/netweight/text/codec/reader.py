@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from ...errors import BaseMismatchError, ChecksumError, FormatError, InputError
+from ...errors import BaseMismatchError, ChecksumError, FormatError, InputError, MissingExtraError
 from ...source import Source
 from . import byte_model
 from .container import (
@@ -134,7 +134,13 @@ class TextFile:
     def _the_model(self) -> tuple[Model, Speller]:
         """Raises BaseMismatchError if it isn't the one that the text was written with."""
         if self._model is None or self._speller is None:
-            model, wanted = self._make(), self.header.digest or b""
+            wanted = self.header.digest or b""
+            try:
+                model = self._make()
+            except MissingExtraError as error:
+                told = f"{self.source.name}: was compressed with the model {self.header.name!r}; {error}"
+                error.args, error.msg = (told,), told
+                raise
             if model.digest[:DIGEST_BYTES] != wanted:
                 raise BaseMismatchError(
                     f"{self.source.name}: was compressed with the model {self.header.name!r} ({wanted.hex()}); "

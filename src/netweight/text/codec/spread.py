@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ...errors import BaseMismatchError
-from ..cluster import Workers
+from ..cluster import Workers, in_order
 from .settings import Effort
 
 if TYPE_CHECKING:
     from .encoder import Encoder
+    from .model_block import Model
 
 _Setting = tuple[Effort, str, bytes]
 """Effort, the model's name, and its digest."""
@@ -30,13 +31,7 @@ class Spread:
 
         Raises BaseMismatchError if a worker's model hasn't the digest, ClusterError.
         """
-        done: dict[int, bytes] = {}
-        given = 0
-        for place, record in self.workers.run(_code, (effort, self.model, digest), blocks):
-            done[place] = record
-            while given in done:
-                yield done.pop(given)
-                given += 1
+        return in_order(self.workers.run(_code, (effort, self.model, digest), blocks))
 
 
 def _code(setting: _Setting, data: bytes) -> bytes:
@@ -45,11 +40,22 @@ def _code(setting: _Setting, data: bytes) -> bytes:
 
 @lru_cache(maxsize=1)
 def _encoder(effort: Effort, name: str, digest: bytes) -> Encoder:
-    from ..model import load  # workers need it, others don't
     from .encoder import Encoder
 
-    model = load(name, threads=1)
+    return Encoder(effort, workers_model(name, digest))
+
+
+@lru_cache(maxsize=1)
+def _named(name: str) -> Model:
+    from ..model import load  # workers need it, others don't
+
+    return load(name, threads=1)
+
+
+def workers_model(name: str, digest: bytes) -> Model:
+    """The model of that name on this machine, loaded once. Raises BaseMismatchError if it isn't the caller's."""
+    model = _named(name)
     if model.digest != digest:
         mine, wanted = model.digest.hex()[:16], digest.hex()[:16]
         raise BaseMismatchError(f"a worker's model {name!r} is another one ({mine}, not {wanted})")
-    return Encoder(effort, model)
+    return model

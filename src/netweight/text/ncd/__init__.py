@@ -8,7 +8,7 @@
 lengths.py          C(x), C(xy) and C(x | y) under a code: the one interface
 compressors.py      other people's compressors; deflate*.py: zlib's lengths, quickly; model_lengths.py: a language model's
 codes.py            codes by name
-distances.py        NCD and its kin; matrix.py: between all of some texts, and their tree
+pairs.py            NCD and its kin; matrix.py: between all of some texts, and their tree
 neighbours.py       nearest neighbours with ties in expectation; decide.py: rules; retrieval.py: tf-idf, candidates
 classifier.py       the scikit-learn estimator
 evaluation.py       accuracy, interval, baselines; leakage.py: what of the test set is in the training set
@@ -19,30 +19,27 @@ Importing this loads nothing; each name loads what it needs.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from ..._lazy import exporter
 
 if TYPE_CHECKING:
     from .classifier import NcdClassifier
     from .codes import lengths_of
     from .decide import Rule
-    from .distances import distances
     from .lengths import Lengths
     from .matrix import matrix_of
+    from .pairs import distances
 
 _HOMES: Final = {
     "Lengths": "lengths",
     "NcdClassifier": "classifier",
     "Rule": "decide",
-    "distances": "distances",
+    "distances": "pairs",
     "lengths_of": "codes",
     "matrix_of": "matrix",
 }
 
 __all__ = ["Lengths", "NcdClassifier", "Rule", "distances", "lengths_of", "matrix_of"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+__getattr__ = exporter(__name__, _HOMES)

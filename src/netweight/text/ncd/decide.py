@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from ...errors import InputError
 from ..cluster import Workers
-from .distances import METHODS, Method, Order, Progress, distances, pair_lengths
 from .lengths import Lengths
 from .neighbours import chances
+from .pairs import METHODS, Method, Order, Progress, distances, pair_lengths
 from .retrieval import TFIDF, candidates
 from .search import nearest_distances
 

@@ -1,8 +1,8 @@
 """Lengths of gzip, zlib and raw deflate payloads: the bytes of `zlib.compress`, without making most of them.
 
 A prefix is compressed once; each text goes on from a copy of that state, which gives the same bytes as compressing both
-together. At level 9 and up to 16 kB not even that is needed: deflate_matches.py and deflate_trees.py work out the
-length alone. They are used only if they agree with the zlib that Python was built with (on made texts once, and on one pair
+together. At level 9 and up to 16 kB not even that is needed: deflate_matches.py, deflate_pairs.py and deflate_trees.py
+work out the length alone. They are used only if they agree with the zlib that Python was built with (on made texts once, and on one pair
 of every prefix).
 """
 
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from ...errors import GuaranteeError
 from .compressors import checked_level
-from .deflate_matches import BEYOND, HASHES, LONGEST_CHAIN, LONGEST_TEXT, PADDING, after, own_matches, prime
+from .deflate_matches import HASHES, LONGEST_CHAIN, LONGEST_TEXT, PADDING, SUMS, own_matches, prime
+from .deflate_pairs import BEYOND, SIEVE_WORDS, after, fill, grams
 from .deflate_trees import DISTANCES, LITERALS, workspace
 from .lengths import SEPARATOR, Bits, Indices, Lengths, Suffixes, compare, every
 
@@ -38,6 +39,7 @@ class DeflateSuffixes(Suffixes):
         self.data = np.frombuffer(b"".join(self.texts) + bytes(PADDING), np.uint8)
         self.lengths = np.zeros(self.offsets[-1], np.int16)
         self.distances = np.zeros(self.offsets[-1], np.int16)
+        self.grams = np.zeros(self.offsets[-1], np.uint16)
         self.chains = self._own_matches()
 
     def _own_matches(self) -> NDArray[np.int64]:
@@ -48,6 +50,7 @@ class DeflateSuffixes(Suffixes):
                 start, stop = self.offsets[k], self.offsets[k + 1]
                 lengths, distances = self.lengths[start:stop], self.distances[start:stop]
                 chains[k] = own_matches(self.data[start:], size, head, previous, lengths, distances)
+                grams(self.data[start:], size, lengths, self.grams[start:stop])
         return chains
 
 
@@ -153,15 +156,15 @@ def calculate(
     text[: len(prefix)] = np.frombuffer(prefix, np.uint8)
     primed = (
         np.empty(HASHES, np.int16), np.zeros(len(text), np.int16), np.zeros(4, np.int64), np.zeros(LITERALS, np.int64),
-        np.zeros(DISTANCES, np.int64),
+        np.zeros(DISTANCES, np.int64), np.zeros(SUMS, np.int64),
     )  # fmt: skip
     chain = prime(text, len(prefix), *primed)
+    sieve = np.empty(SIEVE_WORDS, np.uint64)
+    fill(text, len(prefix), sieve)
     possible = np.flatnonzero(short & (suffixes.chains[chosen] + chain + 2 <= LONGEST_CHAIN))
     out = np.zeros(len(possible), np.int64)
-    after(
-        text, len(prefix), primed, suffixes.data, suffixes.offsets, chosen[possible], suffixes.lengths,
-        suffixes.distances, _of(limits, possible), workspace(), out,
-    )  # fmt: skip
+    texts = suffixes.data, suffixes.offsets, suffixes.lengths, suffixes.distances, suffixes.grams
+    after(text, len(prefix), primed, sieve, texts, chosen[possible], _of(limits, possible), workspace(), out)
     raw[possible] = out
 
 

@@ -19,20 +19,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from ...entropy.memory import load16, load32, load64, store64
-from .deflate_trees import DISTANCES, END_OF_BLOCK, LITERALS, block_bytes, least_bytes
+from ...entropy.memory import load16, load32
+from .deflate_trees import DISTANCE_EXTRA, INFORMATION, LENGTH_EXTRA
 
 LONGEST_TEXT: Final = 16_383
 """Bytes of prefix and suffix: more symbols would be two blocks."""
 LONGEST_CHAIN: Final = 1_000
 """Places of one hash: zlib gives up after 1,024 when it has a match of 32 bytes."""
-BEYOND: Final = 1 << 40
-"""Bytes: no text is as long."""
 PADDING: Final = 272
 HASHES: Final = 1 << 15
-_SHORTEST: Final = 3
-_LONGEST: Final = 258
-_TOO_FAR: Final = 4096  # a match of 3 bytes from further away isn't worth its distance
+SHORTEST: Final = 3
+LONGEST: Final = 258
+TOO_FAR: Final = 4096  # a match of 3 bytes from further away isn't worth its distance
 
 
 def _symbols(extra: list[int], base: int) -> NDArray[np.int64]:
@@ -46,8 +44,56 @@ _LENGTH_SYMBOL: Final = np.concatenate(
 _DISTANCE_SYMBOL: Final = _symbols([0, 0, *(k // 2 for k in range(28))], 0)
 
 
+_GAIN: Final = np.diff(INFORMATION)
+
+SYMBOLS: Final = 0
+"""Of the sums of what is written: literals and matches, how many; then n log2 n of each of their symbols' counts."""
+PARTS: Final = 1
+MATCHES: Final = 2
+"""Matches alone, and the same of their distances."""
+MATCH_PARTS: Final = 3
+EXTRA: Final = 4
+"""Bits that no tree codes."""
+USED: Final = 5
+"""Symbols that occur."""
+SUMS: Final = 6
+
+
 @njit(nogil=True, cache=True)
-def _hash(text, at):  # type: ignore[no-untyped-def]
+def counted(counts, symbol):  # type: ignore[no-untyped-def]
+    """Count a symbol; returns by how much its n log2 n grows, in the units of INFORMATION."""
+    count = counts[np.uint64(symbol)]
+    counts[np.uint64(symbol)] = count + 1
+    return _GAIN[np.uint64(count)]
+
+
+@njit(nogil=True, cache=True)
+def match_symbols(length, distance):  # type: ignore[no-untyped-def]
+    """(symbol of the length, symbol of the distance, extra bits of both)."""
+    symbol, far = _LENGTH_SYMBOL[np.uint64(length)], _DISTANCE_SYMBOL[np.uint64(distance - 1)]
+    return symbol, far, LENGTH_EXTRA[np.uint64(symbol)] + DISTANCE_EXTRA[np.uint64(far)]
+
+
+@njit(nogil=True, cache=True)
+def write_literal(byte, literals, sums):  # type: ignore[no-untyped-def]
+    """Count a literal and sum it up."""
+    sums[SYMBOLS] += 1
+    sums[USED] += literals[byte] == 0
+    sums[PARTS] += counted(literals, byte)
+
+
+@njit(nogil=True, cache=True)
+def _write_match(length, distance, literals, distances, sums):  # type: ignore[no-untyped-def]
+    symbol, far, extra = match_symbols(length, distance)
+    write_literal(symbol, literals, sums)
+    sums[MATCHES] += 1
+    sums[USED] += distances[far] == 0
+    sums[MATCH_PARTS] += counted(distances, far)
+    sums[EXTRA] += extra
+
+
+@njit(nogil=True, cache=True)
+def hash3(text, at):  # type: ignore[no-untyped-def]
     word = np.int64(load32(text, at))
     return ((word & 255) << 10 ^ (word >> 8 & 255) << 5 ^ word >> 16 & 255) & (HASHES - 1)
 
@@ -56,7 +102,7 @@ def _hash(text, at):  # type: ignore[no-untyped-def]
 def _common(text, a, b, most):  # type: ignore[no-untyped-def]
     """How many bytes from `a` and from `b` are the same, at most `most`."""
     length = 0
-    while length < most and text[a + length] == text[b + length]:
+    while length < most and text[np.uint64(a + length)] == text[np.uint64(b + length)]:
         length += 1
     return length
 
@@ -67,7 +113,7 @@ def _link(text, size, head, previous):  # type: ignore[no-untyped-def]
     counts = np.zeros(HASHES, np.int32)
     longest = 0
     for at in range(size - 2):
-        h = _hash(text, at)
+        h = hash3(text, at)
         previous[at] = head[h]
         head[h] = at
         counts[h] += 1
@@ -85,9 +131,9 @@ def own_matches(text, size, head, previous, lengths, distances):  # type: ignore
     head[:] = -1
     longest = _link(text, size, head, previous)
     for at in range(size):
-        best, place = _SHORTEST - 1, at
-        most = min(_LONGEST, size - at)
-        candidate = previous[at] if at + _SHORTEST <= size else -1
+        best, place = SHORTEST - 1, at
+        most = min(LONGEST, size - at)
+        candidate = previous[at] if at + SHORTEST <= size else -1
         while candidate >= 0 and best < most:
             if text[candidate + best] == text[at + best]:
                 length = _common(text, candidate, at, most)
@@ -101,9 +147,9 @@ def own_matches(text, size, head, previous, lengths, distances):  # type: ignore
 @njit(nogil=True, cache=True)
 def _settled(text, at, size, previous):  # type: ignore[no-untyped-def]
     """Whether the longest match at `at` is the same whatever follows text[:size]: no candidate is equal to the end."""
-    if at + _SHORTEST > size:
+    if at + SHORTEST > size:
         return False
-    if at + _LONGEST < size:
+    if at + LONGEST < size:
         return True
     candidate = previous[at]
     while candidate > 0:
@@ -114,102 +160,74 @@ def _settled(text, at, size, previous):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _parse(text, size, end, whole, own, own_distances, head, previous, state, literals, distances):  # type: ignore[no-untyped-def]
+def longer_match(text, at, best, most, candidate, previous):  # type: ignore[no-untyped-def]
+    """The nearest of the longest matches of more than `best` bytes at `at`, along the chain from `candidate`.
+
+    Returns (length, distance), or (best, 0) if there is none. No match is longer than `most`.
+    """
+    distance = 0
+    if best < most:
+        first, last = load16(text, at), load16(text, at + best - 1)
+        while candidate > 0:
+            if load16(text, candidate + best - 1) == last and load16(text, candidate) == first:
+                common = _common(text, candidate, at, most)
+                if common > best:
+                    best, distance = common, at - candidate
+                    if best >= most:
+                        break
+                    last = load16(text, at + best - 1)
+            candidate = np.int64(previous[np.uint64(candidate)])
+    return best, distance
+
+
+@njit(nogil=True, cache=True)
+def parse(text, size, end, alone, own, own_distances, head, previous, state, literals, distances, sums):  # type: ignore[no-untyped-def]
     """deflate_slow from `state` on: text[:size] is the prefix, text[size:end] a suffix with its own matches.
 
-    Unless that is the `whole` text, it stops before the first place that isn't settled. state is int64[4]: the next place,
-    whether the byte before it is still to be written, length and distance of the match found there.
+    The prefix `alone` (then end is size) is written up to the first place that isn't settled. Otherwise it stops at the
+    first place in the suffix before which all can be written. state is int64[4]: the next place, whether the byte before
+    it is still to be written, length and distance of the match found there.
     """
     at, pending, before, before_distance = state[0], state[1], state[2], state[3]
-    while at < end and (whole or _settled(text, at, size, previous)):
-        length, distance, best, most = _SHORTEST - 1, 0, before, min(_LONGEST, end - at)
+    while at < end:
+        if alone:
+            if not _settled(text, at, size, previous):
+                break
+        elif at >= size and before < SHORTEST:
+            break
+        length, distance, best, most = SHORTEST - 1, 0, before, min(LONGEST, end - at)
         candidate = np.int64(0)
         if at >= size:
             if own[at - size] > best:
                 best = length = np.int64(own[at - size])
                 distance = np.int64(own_distances[at - size])
-            if most >= _SHORTEST:
-                candidate = np.int64(head[_hash(text, at)])
-        elif most >= _SHORTEST:
+            if most >= SHORTEST:
+                candidate = np.int64(head[hash3(text, at)])
+        elif most >= SHORTEST:
             candidate = np.int64(previous[at])
-        if candidate > 0 and best < most:
-            first, last = load16(text, at), load16(text, at + best - 1)
-            while candidate > 0:
-                if load16(text, candidate + best - 1) == last and load16(text, candidate) == first:
-                    common = _common(text, candidate, at, most)
-                    if common > best:
-                        best = length = common
-                        distance = at - candidate
-                        if best >= most:
-                            break
-                        last = load16(text, at + best - 1)
-                candidate = np.int64(previous[candidate])
-        if length == _SHORTEST and distance > _TOO_FAR:
-            length = _SHORTEST - 1
-        if before >= _SHORTEST and length <= before:
-            literals[_LENGTH_SYMBOL[before]] += 1
-            distances[_DISTANCE_SYMBOL[before_distance - 1]] += 1
-            at, pending, before = at + before - 1, 0, _SHORTEST - 1
+        found, place = longer_match(text, at, best, most, candidate, previous)
+        if place:
+            length, distance = found, place
+        if length == SHORTEST and distance > TOO_FAR:
+            length = SHORTEST - 1
+        if before >= SHORTEST and length <= before:
+            _write_match(before, before_distance, literals, distances, sums)
+            at, pending, before = at + before - 1, 0, SHORTEST - 1
         else:
             if pending:
-                literals[text[at - 1]] += 1
+                write_literal(text[at - 1], literals, sums)
             at, pending, before, before_distance = at + 1, 1, length, distance
     state[0], state[1], state[2], state[3] = at, pending, before, before_distance
 
 
 @njit(nogil=True, cache=True)
-def prime(text, size, head, previous, state, literals, distances):  # type: ignore[no-untyped-def]
+def prime(text, size, head, previous, state, literals, distances, sums):  # type: ignore[no-untyped-def]
     """Code text[:size] as far as nothing that follows can change it; returns how many places share a hash at most.
 
-    Fills `head`, `previous` (int16, as long as the text), `state` (int64[4]) and the counts of symbols.
+    Fills `head`, `previous` (int16, as long as the text), `state` (int64[4]), the counts of symbols and their `sums` (int64[SUMS]).
     """
-    head[:], literals[:], distances[:], state[:] = 0, 0, 0, 0
-    state[2] = _SHORTEST - 1
+    head[:], literals[:], distances[:], state[:], sums[:] = 0, 0, 0, 0, 0
+    state[2] = SHORTEST - 1
     longest = _link(text, size, head, previous)
-    _parse(text, size, size, False, previous[:0], previous[:0], head, previous, state, literals, distances)
+    parse(text, size, size, True, previous[:0], previous[:0], head, previous, state, literals, distances, sums)
     return longest
-
-
-@njit(nogil=True, cache=True)
-def after(text, size, primed, suffixes, offsets, wanted, own, own_distances, limits, work, out):  # type: ignore[no-untyped-def]
-    """Bytes of deflate's one block for prefix + suffix, for each suffix of `wanted` (int64), into out (int64[wanted]).
-
-    `text` holds the prefix of `size` bytes and has room for the longest suffix and PADDING; `primed` is what `prime`
-    filled: (head, previous, state, literals, distances). Suffix k is suffixes[offsets[k]:offsets[k + 1]]. What is surely
-    more than its limit (int64 [wanted], bytes) becomes BEYOND.
-    """
-    head, previous, state_0, literals_0, distances_0 = primed
-    state, literals, distances = np.empty(4, np.int64), np.empty(LITERALS, np.int64), np.empty(DISTANCES, np.int64)
-    for n in range(len(wanted)):
-        start, stop = offsets[wanted[n]], offsets[wanted[n] + 1]
-        end = size + stop - start
-        for at in range(0, stop - start, 8):  # up to 7 bytes too many: there is PADDING
-            store64(text, size + at, load64(suffixes, start + at))
-        state[:], literals[:], distances[:] = state_0, literals_0, distances_0
-        first, last = max(size - 2, 1), min(size, end - 2)
-        for at in range(first, last):  # the places whose three bytes lie across the seam
-            h = _hash(text, at)
-            previous[at] = head[h]
-            head[h] = at
-        _parse(
-            text,
-            size,
-            end,
-            True,
-            own[start:stop],
-            own_distances[start:stop],
-            head,
-            previous,
-            state,
-            literals,
-            distances,
-        )
-        for at in range(last - 1, first - 1, -1):
-            head[_hash(text, at)] = previous[at]
-        if state[1]:
-            literals[text[end - 1]] += 1
-        literals[END_OF_BLOCK] += 1
-        if limits[n] < BEYOND and least_bytes(literals, distances, end) > limits[n]:
-            out[n] = BEYOND
-        else:
-            out[n] = block_bytes(literals, distances, end, work)

@@ -30,8 +30,8 @@ def _extra(codes: int, first: int, group: int) -> NDArray[np.int64]:
     return np.maximum(0, (np.arange(codes) - first) // group + 1)
 
 
-_LENGTH_EXTRA: Final = np.concatenate([np.zeros(257, np.int64), _extra(28, 8, 4), [0]])
-_DISTANCE_EXTRA: Final = _extra(DISTANCES, 4, 2)
+LENGTH_EXTRA: Final = np.concatenate([np.zeros(257, np.int64), _extra(28, 8, 4), [0]])
+DISTANCE_EXTRA: Final = _extra(DISTANCES, 4, 2)
 _RUN_ORDER: Final = np.array([16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15])
 _FIXED_DISTANCE: Final = np.full(DISTANCES, 5)
 _FIXED_LITERAL: Final = np.array([8] * 144 + [9] * 112 + [7] * 24 + [8] * 6)
@@ -43,7 +43,8 @@ def _information(most: int) -> NDArray[np.int64]:
     return np.rint(n * np.log2(np.maximum(n, 1)) * 65536).astype(np.int64)
 
 
-_INFORMATION: Final = _information(1 << 14)
+INFORMATION: Final = _information(1 << 14)
+"""Of as many symbols as a block has at most."""
 
 
 def workspace() -> NDArray[np.int64]:
@@ -53,20 +54,21 @@ def workspace() -> NDArray[np.int64]:
 
 @njit(nogil=True, cache=True)
 def _sift(heap, size, start):  # type: ignore[no-untyped-def]
-    """pqdownheap: let the entry at `start` (1-based) sink."""
-    value, at, child = heap[start], start, start << 1
+    """pqdownheap: let the entry at `start` (1-based) sink. Places are unsigned: numba then doesn't ask for negative ones."""
+    one, end, at = np.uint64(1), np.uint64(size), np.uint64(start)
+    value, child = heap[at], at << one
     key = value >> 16
-    while child < size:
-        left, right = heap[child], heap[child + 1]
+    while child < end:
+        left, right = heap[child], heap[child + one]
         if right >> 16 <= left >> 16:
             left = right
-            child += 1
+            child += one
         if key <= left >> 16:
             heap[at] = value
             return
         heap[at] = left
-        at, child = child, child << 1
-    if child == size and heap[child] >> 16 < key:
+        at, child = child, child << one
+    if child == end and heap[child] >> 16 < key:
         heap[at] = heap[child]
         at = child
     heap[at] = value
@@ -107,8 +109,8 @@ def _join(heap, size, symbols, parents, order):  # type: ignore[no-untyped-def]
         second = heap[1]
         a, b = least & 0xFFFF, second & 0xFFFF
         top -= 2
-        order[top], order[top + 1] = b, a
-        parents[a] = parents[b] = node
+        order[np.uint64(top)], order[np.uint64(top + 1)] = b, a
+        parents[np.uint64(a)] = parents[np.uint64(b)] = node
         depth = max(least >> 16 & 0xFF, second >> 16 & 0xFF) + 1
         count = (least >> 24) + (second >> 24)
         bits += count
@@ -152,14 +154,14 @@ def _code(counts, symbols, longest, work):  # type: ignore[no-untyped-def]
     lengths[order[start]] = 0
     overflow = 0
     for at in range(start + 1, _NODES):
-        node = order[at]
-        bits = lengths[parents[node]] + 1
+        node = order[np.uint64(at)]
+        bits = lengths[np.uint64(parents[np.uint64(node)])] + 1
         if bits > longest:
             bits = longest
             overflow += 1
-        lengths[node] = bits
+        lengths[np.uint64(node)] = bits
         if node < symbols:
-            per_length[bits] += 1
+            per_length[np.uint64(bits)] += 1
     if overflow:
         total = _shorten(counts, lengths, order, per_length, overflow, longest, symbols)
     return size, total - added
@@ -211,36 +213,9 @@ def _runs(lengths, used, size, counts):  # type: ignore[no-untyped-def]
 def _weighted(counts, used, size, weights):  # type: ignore[no-untyped-def]
     total = 0
     for k in range(size):
-        total += counts[used[k]] * weights[used[k]]
+        symbol = np.uint64(used[k])
+        total += counts[symbol] * weights[symbol]
     return total
-
-
-@njit(nogil=True, cache=True)
-def _entropy(counts, symbols, extra, fixed):  # type: ignore[no-untyped-def]
-    """Of the symbols that `counts` are of: (least bits of any code, extra bits, bits of the fixed code, how many occur)."""
-    total, parts, more, plain, used = 0, 0, 0, 0, 0
-    for symbol in range(symbols):
-        count = counts[symbol]
-        if count:
-            total += count
-            parts += _INFORMATION[count] + 1
-            more += count * extra[symbol]
-            plain += count * fixed[symbol]
-            used += 1
-    return max(0, _INFORMATION[total] - 1 - parts) >> 16, more, plain, used
-
-
-@njit(nogil=True, cache=True)
-def least_bytes(literals, distances, stored):  # type: ignore[no-untyped-def]
-    """What `block_bytes` can't be less than, without a tree: no code is shorter than the entropy, and a dynamic block says
-    code lengths in half a bit a symbol or more (a repetition is of six at most, in three bits or more).
-
-    Counts add up to 2^14 at most.
-    """
-    dynamic, extra, fixed, used = _entropy(literals, LITERALS, _LENGTH_EXTRA, _FIXED_LITERAL)
-    bits, more, plain, others = _entropy(distances, DISTANCES, _DISTANCE_EXTRA, _FIXED_DISTANCE)
-    dynamic += bits + 3 * 4 + 14 + (used + others) // 2
-    return min((min(dynamic, fixed + plain) + extra + more + 10) >> 3, 5 + stored)
 
 
 @njit(nogil=True, cache=True)
@@ -256,11 +231,11 @@ def block_bytes(literals, distances, stored, work):  # type: ignore[no-untyped-d
     for k in range(DISTANCES):
         matches += distances[k]
     size, dynamic = _code(literals, LITERALS, _LONGEST, work)
-    extra = _weighted(literals, used, size, _LENGTH_EXTRA)
+    extra = _weighted(literals, used, size, LENGTH_EXTRA)
     fixed = _weighted(literals, used, size, _FIXED_LITERAL) + 5 * matches
     _runs(lengths, used, size, runs)
     size, bits = _code(distances, DISTANCES, _LONGEST, work)
-    extra += _weighted(distances, used, size, _DISTANCE_EXTRA)
+    extra += _weighted(distances, used, size, DISTANCE_EXTRA)
     _runs(lengths, used, size, runs)
     dynamic += bits
     _, bits = _code(runs, _RUNS, _LONGEST_RUN, work)

@@ -16,10 +16,10 @@ from ...errors import InputError
 from ..cluster import Workers
 from .data import Labelled
 from .decide import Rule, class_chances
-from .distances import Progress
 from .leakage import Leakage, audit
 from .lengths import Lengths
 from .neighbours import chances, expected_accuracy
+from .pairs import Progress
 from .retrieval import tfidf_distances
 from .statistics import Interval, wilson
 

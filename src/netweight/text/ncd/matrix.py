@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ...errors import InputError, MissingExtraError
 from ..cluster import Workers
-from .distances import Method, Order, Progress, distances
 from .lengths import Lengths
+from .pairs import Method, Order, Progress, distances
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +51,7 @@ def matrix_of(
 ) -> Matrix:
     """All distances between `texts`. "both" gives a symmetric matrix but for "conditional". Raises InputError."""
     if len(texts) != len(names) or len(texts) < 2:
-        raise InputError(f"a matrix needs two texts or more with a name each: {len(texts)} texts, {len(names)} names")
+        raise InputError(f"a matrix needs two texts or more with a name each, not {len(texts)} with {len(names)}")
     far = distances(lengths, texts, texts, method=method, order=order, workers=workers, progress=progress)
     sizes, bits = tuple(map(len, texts)), lengths.each(texts)
     return Matrix(tuple(names), sizes, lengths.name, lengths.unit, method, order, bits, far)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ...errors import MissingExtraError
 from ..cluster import Workers
 from .codes import lengths_of
-from .distances import distances
 from .lengths import Indices
+from .pairs import distances
 
 TFIDF: Final = "tf-idf"
 

@@ -6,20 +6,46 @@ distance is given as infinite. All others, ties included, are what `distances` g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from ..cluster import Workers
-from .distances import Method, Progress, Side, choose_workers, combined, slices
 from .lengths import Bits, Indices, Lengths
+from .pairs import Method, Progress, Side, choose_workers, combined, slices
 
-_CHUNKS: Final = (256, 1024)
-"""References that are looked at before the limit is set anew; then come all others."""
+_FIRST: Final = 32
+"""References, those that look nearest, from which the first limit is known; or k, if that is more."""
+_SECOND: Final = 256
+"""Some more, from which a better one is; then come all others."""
 _SLACK: Final = 1e-6  # bits, against rounding: lengths are whole bytes
+_COMMON: Final = 8
+"""A word that more than one text in so many has tells little."""
+
+
+class Overlap:
+    """Which texts share most words with another one, rare words first: only the order of work depends on it."""
+
+    def __init__(self, texts: Sequence[bytes]) -> None:
+        self.count = len(texts)
+        places: dict[bytes, list[int]] = {}
+        for k, text in enumerate(texts):
+            for word in set(text.split()):
+                places.setdefault(word, []).append(k)
+        self._places = {
+            word: np.array(where, np.int64) for word, where in places.items() if len(where) * _COMMON <= len(texts)
+        }
+
+    def first(self, text: bytes, count: int) -> Indices:
+        """The indices of `count` texts, or all there are."""
+        found = [where for word in set(text.split()) if (where := self._places.get(word)) is not None]
+        together = np.concatenate([np.empty(0, np.int64), *found])
+        rarity = np.repeat([1 / len(where) for where in found], [len(where) for where in found])
+        weights = np.bincount(together, rarity, self.count)
+        order: Indices = np.argsort(-weights, kind="stable")[:count]
+        return order
 
 
 class References(Side):
@@ -33,31 +59,27 @@ class References(Side):
 
 @dataclass(frozen=True)
 class Queries:
-    """Some queries and C of each."""
+    """Some queries, C of each, and the references that are looked at first."""
 
     texts: list[bytes]
     bits: Bits
+    first: list[Indices]
 
 
 def nearest_rows(side: References, queries: Queries) -> list[Bits]:
     """The task: distances of each query to all references, infinite where they are surely not among the k least."""
-    return [_row(side, text, bits) for text, bits in zip(queries.texts, queries.bits.tolist(), strict=True)]
+    of_each = zip(queries.texts, queries.bits.tolist(), queries.first, strict=True)
+    return [_row(side, text, bits, first) for text, bits, first in of_each]
 
 
-def _row(side: References, query: bytes, bits: float) -> Bits:
+def _row(side: References, query: bytes, bits: float, first: Indices) -> Bits:
     row = np.full(len(side.texts), np.inf)
-    for chosen in _chunks(len(row)):
-        limits = _limits(side.method, _edge(row[: chosen[0]], side.k), bits, side.bits[chosen])
+    others = np.delete(np.arange(len(row)), first)
+    for chosen in (first, others[:_SECOND], others[_SECOND:]):
+        limits = _limits(side.method, _edge(row, side.k), bits, side.bits[chosen])
         pair = side.lengths.joined(query, side.suffixes(), chosen, limits)
         row[chosen] = combined(side.method, pair[None], np.array([bits]), side.bits[chosen])[0]
     return row
-
-
-def _chunks(count: int) -> Iterator[Indices]:
-    bounds = [*np.minimum(np.cumsum([0, *_CHUNKS]), count).tolist(), count]
-    for start, stop in pairwise(bounds):
-        if start < stop:
-            yield np.arange(start, stop)
 
 
 def _edge(row: Bits, k: int) -> float:
@@ -85,7 +107,8 @@ def nearest_distances(
     out = np.empty((len(queries), len(references)))
     side, bits = References(lengths, references, method, k), lengths.each(queries)
     parts = slices(len(queries))
-    tasks = [Queries(list(queries[part]), bits[part]) for part in parts]
+    overlap, count = Overlap(references), max(_FIRST, k)
+    tasks = [Queries(list(queries[p]), bits[p], [overlap.first(q, count) for q in queries[p]]) for p in parts]
     done = 0
     for index, rows in choose_workers(lengths, workers).run(nearest_rows, side, tasks):
         out[parts[index]] = rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Final
 
@@ -53,17 +53,21 @@ def kendall(x: Floats, y: Floats) -> float:
     return float(kendalltau(x, y).statistic)
 
 
-def bootstrap(statistic: Callable[[NDArray[np.int64]], float], count: int, seed: int = 0) -> Interval:
-    """95 % percentile interval of a statistic of resampled trials: it is given indices of `count` trials."""
+def percentiles(drawn: Callable[[np.random.Generator], float], seed: int = 0) -> Interval:
+    """95 % of what `drawn` makes of a generator of random numbers, again and again."""
     generator = np.random.default_rng(seed)
-    values = [statistic(generator.integers(0, count, count)) for _ in range(_DRAWS)]
-    low, high = np.percentile(values, [2.5, 97.5])
+    low, high = np.percentile([drawn(generator) for _ in range(_DRAWS)], [2.5, 97.5])
     return float(low), float(high)
 
 
-def permutation_p(x: Floats, y: Floats, seed: int = 0) -> float:
-    """Two-sided p-value of Spearman's correlation by permutations of y."""
+def bootstrap(statistic: Callable[[NDArray[np.int64]], float], count: int, seed: int = 0) -> Interval:
+    """95 % percentile interval of a statistic of resampled trials: it is given indices of `count` trials."""
+    return percentiles(lambda generator: statistic(generator.integers(0, count, count)), seed)
+
+
+def permutation_p(pairs: Sequence[tuple[Floats, Floats]], seed: int = 0) -> float:
+    """Two-sided p-value of the mean of Spearman's correlations of pairs (x, y), by permutations of each y."""
     generator = np.random.default_rng(seed)
-    found = abs(spearman(x, y)) - 1e-12
-    extreme = sum(abs(spearman(x, generator.permutation(y))) >= found for _ in range(_DRAWS))
+    found = abs(sum(spearman(x, y) for x, y in pairs)) - 1e-12
+    extreme = sum(abs(sum(spearman(x, generator.permutation(y)) for x, y in pairs)) >= found for _ in range(_DRAWS))
     return (extreme + 1) / (_DRAWS + 1)

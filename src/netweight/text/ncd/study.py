@@ -21,7 +21,7 @@ from .decide import Rule
 from .evaluation import baselines, judge
 from .journal import Journal
 from .lengths import Lengths
-from .statistics import Interval, bootstrap, kendall, permutation_p, spearman
+from .statistics import Interval, bootstrap, kendall, percentiles, permutation_p, spearman
 
 Floats = NDArray[np.float64]
 StudyProgress = Callable[[str, int, int], None]
@@ -184,22 +184,50 @@ def rows(cells: Sequence[Cell]) -> list[Row]:
 
 
 def correlations(cells: Sequence[Cell]) -> list[Correlation]:
-    """One for each data set, number of shots and rule of three codes or more."""
+    """One for each data set, number of shots and rule of three codes or more; then the mean of sets with the same codes."""
     sets: dict[tuple[str, int, str], list[list[Cell]]] = {}
     for (dataset, shots, _, rule), group in _groups(cells).items():
         if group[0].bits:
             sets.setdefault((dataset, shots, rule), []).append(group)
-    return [_correlation(key, groups) for key, groups in sets.items() if len(groups) >= 3]
+    ranked = {key: _Ranked.of(groups) for key, groups in sets.items() if len(groups) >= 3}
+    alike: dict[tuple[int, str, tuple[str, ...]], list[_Ranked]] = {}
+    for (_, shots, rule), found in ranked.items():
+        alike.setdefault((shots, rule, found.codes), []).append(found)
+    out = [_correlation(key, [found]) for key, found in ranked.items()]
+    means = ((shots, rule, sets) for (shots, rule, _), sets in alike.items() if len(sets) > 1)
+    return out + [_correlation((f"mean of {len(sets)} sets", shots, rule), sets) for shots, rule, sets in means]
 
 
-def _correlation(key: tuple[str, int, str], groups: Sequence[Sequence[Cell]]) -> Correlation:
-    right = np.array([_joined(g, "right") for g in groups])
-    bits, sizes = np.array([_joined(g, "bits") for g in groups]), _joined(groups[0], "sizes")
-    rate, accuracy = bits.sum(axis=1) / sizes.sum(), right.mean(axis=1)
+@dataclass(frozen=True)
+class _Ranked:
+    """Codes on the documents of one data set. right, bits: float64 [codes, documents]; sizes: float64 [documents]."""
 
-    def resampled(index: NDArray[np.int64]) -> float:
-        return spearman(bits[:, index].sum(axis=1) / sizes[index].sum(), right[:, index].mean(axis=1))
+    codes: tuple[str, ...]
+    right: Floats
+    bits: Floats
+    sizes: Floats
 
-    interval = bootstrap(resampled, right.shape[1])
-    found = spearman(rate, accuracy)
-    return Correlation(*key, len(groups), found, interval, kendall(rate, accuracy), permutation_p(rate, accuracy))
+    @staticmethod
+    def of(groups: Sequence[Sequence[Cell]]) -> _Ranked:
+        right = np.array([_joined(g, "right") for g in groups])
+        bits = np.array([_joined(g, "bits") for g in groups])
+        return _Ranked(tuple(g[0].code for g in groups), right, bits, _joined(groups[0], "sizes"))
+
+    def figures(self, index: NDArray[np.int64] | slice = slice(None)) -> tuple[Floats, Floats]:
+        """Bits a byte and accuracy of each code on some of the documents."""
+        rate: Floats = self.bits[:, index].sum(axis=1) / self.sizes[index].sum()
+        return rate, self.right[:, index].mean(axis=1)
+
+    def resampled(self, generator: np.random.Generator) -> float:
+        count = len(self.sizes)
+        return spearman(*self.figures(generator.integers(0, count, count)))
+
+
+def _correlation(key: tuple[str, int, str], sets: Sequence[_Ranked]) -> Correlation:
+    """Of one set, or the mean of several, whose documents are resampled apart."""
+    pairs = [found.figures() for found in sets]
+    count = len(sets)
+    interval = percentiles(lambda generator: sum(found.resampled(generator) for found in sets) / count)
+    rank = sum(spearman(*pair) for pair in pairs) / count
+    tau = sum(kendall(*pair) for pair in pairs) / count
+    return Correlation(*key, len(sets[0].codes), rank, interval, tau, permutation_p(pairs))
