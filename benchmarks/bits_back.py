@@ -22,7 +22,7 @@ from netweight.report.labels import demo_labels, demo_story
 from netweight.weights.bits_back import relative
 from netweight.weights.bits_back.mlp import Recipe
 from netweight.weights.labels.data import read_labelled
-from netweight.weights.labels.story import StoryRow, ways, widths_case
+from netweight.weights.labels.story import StoryRow, spread, ways, widths_case
 from netweight.weights.labels.study import weigh_labels
 
 WEIGHTS, SEARCHED = 100_000, 5_000
@@ -37,7 +37,9 @@ def synthetic() -> list[dict[str, Any]]:
     for case, widths in CASES.items():
         posterior = widths_case(WEIGHTS, widths)
         bound = float(posterior.divergences().sum())
-        found += [_synthetic_row(case, row, spread, bound, WEIGHTS) for row, spread in ways(posterior)]
+        found += [
+            _synthetic_row(case, row, spread(posterior, weights), bound, WEIGHTS) for row, weights in ways(posterior)
+        ]
         part = widths_case(SEARCHED, widths)
         data = relative.encode(*relative.choose(part, 1))
         z = (relative.decode(data, 1, 1.0) - part.means) / part.widths

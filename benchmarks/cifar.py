@@ -9,7 +9,7 @@ without `module.` before them. They see pixels / 255 less ImageNet's mean over i
 
     python benchmarks/cifar.py RESNET.safetensors --cifar cifar10_jpeg_q75.npz [--moments OUT.safetensors --count 1000]
 
-prints the accuracy, or writes what each layer sees of the first training images (calibration.py), by weight name.
+prints the accuracy, or writes what each layer sees of training images (calibration.py), by weight name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import itertools
 import os
 import tempfile
 from collections.abc import Mapping
@@ -46,14 +45,18 @@ def cache_folder() -> Path:
 
 
 def images(npz: Path, part: str, count: int) -> tuple[Pixels, NDArray[np.uint8]]:
-    """The first `count` images of "train" or "test" as pixels [n, 32, 32, 3] and labels uint8 [n] in 0..9."""
+    """`count` images of "train" or "test" as pixels [n, 32, 32, 3] and labels uint8 [n] in 0..9.
+
+    They are taken at equal distances, since the file is sorted by label.
+    """
     stat = npz.stat()
     key = hashlib.sha256(f"{npz.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    cached = cache_folder() / f"{key}-{part}-{count}.npz"
+    cached = cache_folder() / f"{key}-{part}-{count}-spread.npz"
     if not cached.exists():
         with np.load(npz) as archive:
-            labels = archive[f"{part}_y"][:count]
-            pixels = _decoded(archive[f"{part}_jpeg"], archive[f"{part}_off"], len(labels))
+            labels = archive[f"{part}_y"]
+            chosen = np.arange(min(count, len(labels))) * len(labels) // min(count, len(labels))
+            pixels, labels = _decoded(archive[f"{part}_jpeg"], archive[f"{part}_off"], chosen), labels[chosen]
         with tempfile.NamedTemporaryFile(dir=cached.parent, suffix=".npz", delete=False) as made:
             np.savez(made, pixels=pixels, labels=labels)
         os.replace(made.name, cached)
@@ -61,10 +64,10 @@ def images(npz: Path, part: str, count: int) -> tuple[Pixels, NDArray[np.uint8]]
         return archive["pixels"], archive["labels"]
 
 
-def _decoded(streams: NDArray[np.uint8], offsets: NDArray[np.int64], count: int) -> Pixels:
+def _decoded(streams: NDArray[np.uint8], offsets: NDArray[np.int64], chosen: NDArray[np.int64]) -> Pixels:
     from PIL import Image
 
-    blobs = (streams[a:b].tobytes() for a, b in itertools.pairwise(offsets[: count + 1]))
+    blobs = (streams[offsets[k] : offsets[k + 1]].tobytes() for k in chosen)
     return np.stack([np.asarray(Image.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs])
 
 

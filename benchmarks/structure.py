@@ -1,8 +1,10 @@
 """Structure codes measured: the 2 x 2 rotation, orthogonal matrices, planted structure in noise, real networks.
 
     python benchmarks/structure.py [--rel-mse 1e-4] [FILE ...]
+    python benchmarks/structure.py --trained FILE ...
 
-Writes benchmarks/results/structure.md and .json. Every figure is of bytes that were decoded again. FILEs are checkpoints.
+Writes benchmarks/results/structure.md and .json; with --trained the table of real networks alone, at two errors, of those that
+structured_nets.py trained, to structure-trained.md. Every figure is of bytes that were decoded again. FILEs are checkpoints.
 """
 
 from __future__ import annotations
@@ -202,6 +204,24 @@ def report(rel_mse: float, paths: list[Path]) -> str:
     return "\n".join([*lines, *_real_table(real), ""])
 
 
+def trained(paths: list[Path]) -> str:
+    """The page of networks that were trained for it."""
+    lines = [
+        "# Structure in networks trained here",
+        "",
+        f"`python benchmarks/structure.py --trained FILES`; {_machine()}",
+        "",
+    ]
+    for rel_mse in (1e-4, 1e-2):
+        lines += [
+            f"## At a relMSE of {rel_mse:g} of each tensor",
+            "",
+            *_real_table(list(real_rows(paths, rel_mse))),
+            "",
+        ]
+    return "\n".join(lines)
+
+
 def _machine() -> str:
     facts = machine()
     return f"{facts['processor']}, {facts['cores']} shared cores, Python {facts['python']}"
@@ -211,7 +231,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--rel-mse", type=float, default=1e-4)
+    parser.add_argument("--trained", action="store_true")
     arguments = parser.parse_args()
+    if arguments.trained:
+        (RESULTS / "structure-trained.md").write_text(trained(arguments.files))
+        return
     text = report(arguments.rel_mse, arguments.files)
     (RESULTS / "structure.md").write_text(text)
     print(text)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..weights.lossy.budget import TaskReceipt
     from ..weights.lossy.compress import LossyReceipt
     from ..weights.lossy.search import Evaluation
+    from ..weights.symmetry.compress import SymmetryReceipt
 
 
 def compressed(receipt: ArchiveReceipt) -> str:
@@ -27,7 +28,13 @@ def compressed(receipt: ArchiveReceipt) -> str:
 def decompressed(receipt: ArchiveReceipt) -> str:
     """`model.nw  59.6 MB -> 90.9 MB  (every checksum right, 0.9 s)  model.safetensors`."""
     sizes = f"{numbers.size(receipt.archive_bytes)} -> {numbers.size(receipt.original_bytes)}"
-    return _line(receipt.archive, sizes, ["every checksum right", numbers.seconds(receipt.seconds)], receipt.source)
+    facts = ["every checksum right", *_other_order(receipt), numbers.seconds(receipt.seconds)]
+    return _line(receipt.archive, sizes, facts, receipt.source)
+
+
+def _other_order(receipt: ArchiveReceipt) -> list[str]:
+    """What to say of a network that isn't the one that was given, but computes the same."""
+    return ["same function, units in another order"] if receipt.guarantee.startswith("same function") else []
 
 
 def verified(receipt: ArchiveReceipt) -> str:
@@ -37,8 +44,10 @@ def verified(receipt: ArchiveReceipt) -> str:
         f"{numbers.size(receipt.original_bytes)} decoded",
         "every checksum right",
     ]
+    facts += _other_order(receipt)
     if receipt.source:
-        facts.append(f"same bytes as {numbers.printable(receipt.source)}")
+        what = "function" if receipt.guarantee.startswith("same function") else "bytes"
+        facts.append(f"same {what} as {numbers.printable(receipt.source)}")
     return _line(receipt.archive, "sound", [*facts, numbers.seconds(receipt.seconds)])
 
 
@@ -49,6 +58,25 @@ def _line(subject: str, what: str, facts: list[str], result: str = "") -> str:
 
 def _place(name: str, stdio: str) -> str:
     return stdio if name in ("-", "<stdin>") else numbers.printable(name)
+
+
+def symmetric(receipt: SymmetryReceipt) -> str:
+    """`mlp.safetensors  1.07 MB -> 889 kB  (16.7 % saved, 26.69 bits/weight, same function: 400 units in 2 groups, ...)  mlp.nw`."""
+    facts = [f"{numbers.saved(receipt.original_bytes, receipt.archive_bytes)} saved"]
+    if receipt.bits_per_weight is not None:
+        facts.append(f"{numbers.bits(receipt.bits_per_weight)} bits/weight")
+    if receipt.quantised:
+        facts.append(f"relMSE {receipt.rel_mse:.3g} ({_decibels(receipt.rel_mse)})")
+    if not receipt.guarantee.startswith("same function"):
+        facts += ["units as they were: their order wouldn't make it smaller", numbers.seconds(receipt.seconds)]
+        sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
+        return _line(receipt.source, sizes, facts, receipt.archive)
+    units = f"{numbers.plural(receipt.units, 'unit')} in {numbers.plural(receipt.groups, 'group')} coded without order"
+    if receipt.dead:
+        units += f", {numbers.plural(receipt.dead, 'dead unit')} emptied"
+    facts += [f"same function: {units}", numbers.seconds(receipt.seconds)]
+    sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
+    return _line(receipt.source, sizes, facts, receipt.archive)
 
 
 def quantised(receipt: LossyReceipt) -> str:

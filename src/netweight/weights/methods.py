@@ -24,7 +24,7 @@ from ..spec import Spec, dtype
 Bytes = NDArray[np.uint8]
 
 STORED, CONSTANT, GENERAL, FAST, BALANCED, MIXED, PALETTE, GGML, DELTA, TRELLIS, LOWRANK, MULTIPLES, GRID = range(13)
-STRUCTURE: Final = 13
+STRUCTURE, SYMMETRY = 13, 14
 _MODULES: Final = {
     CONSTANT: "constant",
     GENERAL: "general",
@@ -37,6 +37,7 @@ _MODULES: Final = {
     MULTIPLES: "multiples",
     GRID: "grid",
     STRUCTURE: "structure_block",
+    SYMMETRY: "symmetry_block",
 }
 NAMES: Final = (
     "stored",
@@ -53,6 +54,7 @@ NAMES: Final = (
     "multiples",
     "grid",
     "structure",
+    "symmetry",
 )
 
 

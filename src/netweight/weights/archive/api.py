@@ -21,7 +21,7 @@ from ..methods import EFFORTS, STRUCTURE, Effort
 from . import outputs
 from .base import Base, sha256_of
 from .container import is_archive
-from .index import OWN, REGION, FileEntry
+from .index import OWN, REGION, SYMMETRIES, FileEntry, Index
 from .inputs import STDIN, STDIO, Inputs, default_archive_path, open_inputs, spooled_stdin
 from .members import safe_member
 from .plan import Plan, element_total, make_plan
@@ -38,6 +38,9 @@ Progress = Callable[[int, int], None]
 class ArchiveReceipt:
     """What one run did. `bytes` figures are lengths of real files; `seconds` is wall clock.
 
+    `guarantee` tells what decoding gives back: "lossless" the file; "lossy" one with other weights; "same function" a network that
+    computes the same, its units in another order; "same function, lossy" both.
+
     `sha256`, the archive's, is computed when it is asked for, from the file (hashing takes longer than decoding does).
     """
 
@@ -51,6 +54,7 @@ class ArchiveReceipt:
     seconds: float
     base: str = ""
     problems: tuple[str, ...] = ()
+    guarantee: str = "lossless"
     digest: str = field(default="", repr=False)
 
     @cached_property
@@ -217,6 +221,14 @@ def _total(archive: Archive) -> int:
     return archive.refuse_bomb(sum(f.size for f in archive.files))
 
 
+def guarantee_of(index: Index) -> str:
+    """What an archive gives back, as a receipt says it."""
+    if index.notes is None:
+        return "lossless"
+    kinds = ["same function"] if SYMMETRIES in index.notes else []
+    return ", ".join([*kinds, "lossy"] if index.losses or not kinds else kinds)
+
+
 def _receipt(
     archive: Archive, source: FileSource, path: PathLike, target: str, base: PathLike | None, started: float
 ) -> ArchiveReceipt:
@@ -231,6 +243,7 @@ def _receipt(
         seconds=time.perf_counter() - started,
         base="" if base is None else os.fspath(base),
         problems=problems_of(archive.files),
+        guarantee=guarantee_of(archive.index),
         digest=sha256_of(source).hex() if os.fspath(path) == STDIO else "",
     )
 
@@ -307,10 +320,14 @@ def verify_file(
     *,
     against: PathLike | None = None,
     base: PathLike | None = None,
+    symmetries: PathLike | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> ArchiveReceipt:
     """Decode everything and check every checksum, writing nothing; with `against`, compare with the original's bytes.
+
+    Of an archive that gives back the same function (`compress_symmetric`) the function is compared instead: weights must be equal up
+    to the order, sign and scale of the units that the architecture `symmetries` declares.
 
     Raises FormatError and its kin, and InputError if the archive is sound but `against` differs.
     """
@@ -318,6 +335,10 @@ def verify_file(
     compared = nullcontext(None) if against is None else open_inputs(against)
     with _opened_archive(path, base) as (archive, source), compared as originals:
         _total(archive)
+        same_function = "same function" in guarantee_of(archive.index)
+        if originals is not None and same_function:
+            _compare_functions(archive, originals, symmetries)
+            originals = None
         if originals is not None:
             have = {f.path: f.source for f in originals.files}
             if not archive.index.directory and len(have) == 1:
@@ -334,6 +355,27 @@ def verify_file(
 
         decode_files(archive, put, workers, progress)
         return _receipt(archive, source, path, "" if against is None else os.fspath(against), base, started)
+
+
+def _compare_functions(archive: Archive, originals: Inputs, symmetries: PathLike | None) -> None:
+    """Raises InputError unless the network in the archive is the original up to its symmetries."""
+    from ..lossy.convert import arrays_of
+    from ..symmetry.verify import require_same_function
+    from ..symmetry.weigh import declared
+
+    name = archive.source.name
+    if archive.index.losses:
+        raise InputError(f"{name}: its weights were quantised: they can't be compared with {originals.name}")
+    if symmetries is None:
+        raise InputError(
+            f"{name}: its units stand in another order than in {originals.name}: give the architecture too, with --symmetries "
+            "(symmetries=), to compare what both compute"
+        )
+    decoded = {key: archive.tensor(key) for key in archive.keys()}  # noqa: SIM118  an Archive is no dict
+    try:
+        require_same_function(decoded, arrays_of(originals), declared(symmetries))
+    except InputError as error:
+        raise InputError(f"{name} against {originals.name}: {error}") from None
 
 
 def open(path: PathLike | bytes, *, base: PathLike | None = None) -> Archive:  # noqa: A001  netweight.open, as safetensors has safe_open

@@ -13,6 +13,8 @@ CHECKSUM_BYTES: Final = 4
 
 GAP, INLINE, REGION = 0, 1, 2
 OWN, COPY, BASE_EQUAL, BASE_DELTA = 0, 1, 2, 3
+SYMMETRIES: Final = "symmetries"
+"""The key of notes that says that units stand in another order than they were given, and how many."""
 
 
 @dataclass(frozen=True, slots=True)

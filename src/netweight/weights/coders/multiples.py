@@ -117,7 +117,7 @@ def _models() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return chances, np.zeros(_NODES, np.int64)
 
 
-def _step_of(values: NDArray[np.float32]) -> np.float32 | None:
+def step_of(values: NDArray[np.float32]) -> np.float32 | None:
     """The largest step of which all values are whole multiples, exactly as float32 multiplies; None if there is none."""
     if np.unique(np.abs(values[:_SAMPLED])).size > _MOST + 1:
         return None
@@ -152,7 +152,7 @@ def on_grid(data: NDArray[np.uint8], spec: Spec) -> tuple[NDArray[np.float32], l
     for s in shapes:
         part = values[at : at + s.rows * s.columns]
         at += part.size
-        step = _step_of(part)
+        step = step_of(part)
         if step is None:
             return None
         steps.append(step)

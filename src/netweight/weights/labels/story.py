@@ -138,7 +138,13 @@ def widths_case(count: int, widths: tuple[float, float], seed: int = 0) -> Poste
     return Posterior(random.normal(size=count) * np.sqrt(1 - s * s), s, 1.0)
 
 
-def ways(posterior: Posterior) -> Iterator[tuple[StoryRow, float]]:
-    """(row without labels, standard deviation of (weight - mean) / width) of each way but the search, on `posterior`."""
-    for way in (_bits_back(posterior), _stepped(posterior, _SEED), _stepped(posterior, None)):
-        yield way.row, float(((way.weights - posterior.means) / posterior.widths).std())
+def ways(posterior: Posterior) -> Iterator[tuple[StoryRow, Floats]]:
+    """(row without labels, the weights as they were decoded) of each way but the search, on `posterior`."""
+    for send in (_bits_back, lambda p: _stepped(p, _SEED), lambda p: _stepped(p, None)):
+        way = send(posterior)
+        yield way.row, way.weights
+
+
+def spread(posterior: Posterior, weights: Floats) -> float:
+    """The standard deviation of (weight - mean) / width."""
+    return float(((weights - posterior.means) / posterior.widths).std())

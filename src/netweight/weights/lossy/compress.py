@@ -214,7 +214,7 @@ def compress_lossy(
             original_bytes=inputs.size, archive_bytes=size, elements=element_total(index.segments),
             tensors=sum(len(f.layout.regions) + len(f.layout.empty) for f in inputs.files), files=len(index.files),
             seconds=time.perf_counter() - started, problems=problems_of(index.files), quantised=total.weights,
-            payload_bytes=total.bits / 8, rel_mse=total.rel_mse, max_error=total.worst, step=step_taken,
+            guarantee="lossy", payload_bytes=total.bits / 8, rel_mse=total.rel_mse, max_error=total.worst, step=step_taken,
             notes=(index.notes or {}) | ({"calibration": job.calibrated.notes(total.felt)} if job.calibrated else {}),
         )  # fmt: skip
 

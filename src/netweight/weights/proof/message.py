@@ -1,7 +1,11 @@
 """What is sent of an interpretation: a file that says every answer, and a claim that bounds the accuracy.
 
-    file  := program blob | corrections                 (corrections.py)
-    claim := program blob | told varint | corrections blob (unless told is 0) | differing varint
+    file  := version(1: 2) | program blob | corrections | checksum(2)                                (corrections.py)
+    claim := version(1: 2) | program blob | told varint | corrections blob (unless told is 0) | differing varint | checksum(2)
+
+The checksum is the low two bytes of XXH3-64 of all that precedes it and, in a file, of the answers (int64, end to end): a file that
+was altered, or whose program answers otherwise on another machine, is refused. Version 1 had neither byte nor checksum and was
+never kept in files.
 
 Both need the domain, the number of classes and numpy. A claim corrects the program on the first `told` inputs and says how many
 of the other answers differ. Who has it runs the program on the whole domain and counts its right answers: the network has
@@ -12,13 +16,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import ChecksumError, TruncatedError, VersionError
+from ...frame import checksum
 from ...wire import Reader, Writer
 from . import corrections
 from .program import packed, unpacked
+
+_VERSION: Final = b"\x02"
+_CHECKSUM_BYTES: Final = 2
 
 Ints = NDArray[np.int64]
 Run = Callable[[str], Ints]
@@ -26,14 +36,34 @@ Run = Callable[[str], Ints]
 
 def encode(text: str, guesses: Ints, answers: Ints, classes: int) -> bytes:
     """The file of `answers` by the program `text`, which gives `guesses`."""
-    return Writer().blob(packed(text)).raw(corrections.encode(answers, guesses, classes)).bytes()
+    out = Writer().raw(_VERSION).blob(packed(text)).raw(corrections.encode(answers, guesses, classes))
+    return out.raw(_checksum(out.bytes(), answers)).bytes()
 
 
 def decode(data: bytes, run: Run, classes: int) -> Ints:
     """The answers; `run` gives what a program's text answers on the domain. Raises FormatError, and what `run` raises."""
-    source = Reader(data, "an interpretation")
+    source = _opened(data, "an interpretation")
     guesses = run(unpacked(source.blob()))
-    return corrections.decode(source.raw(source.remaining), guesses, classes)
+    if source.remaining < _CHECKSUM_BYTES:
+        raise TruncatedError("an interpretation: it ends before its checksum")
+    answers = corrections.decode(source.raw(source.remaining - _CHECKSUM_BYTES), guesses, classes)
+    if source.raw(_CHECKSUM_BYTES) != _checksum(data[:-_CHECKSUM_BYTES], answers):
+        raise ChecksumError(
+            "an interpretation: it was altered, or its program answers otherwise here (checksum differs)"
+        )
+    return answers
+
+
+def _opened(data: bytes, what: str) -> Reader:
+    source = Reader(data, what)
+    if (version := source.byte()) != _VERSION[0]:
+        raise VersionError(f"{what}: version {version}; this build reads {_VERSION[0]}")
+    return source
+
+
+def _checksum(data: bytes, answers: Ints | None = None) -> bytes:
+    told = b"" if answers is None else np.ascontiguousarray(answers, "<i8").tobytes()
+    return checksum(data, told)[:_CHECKSUM_BYTES]
 
 
 @dataclass(frozen=True)
@@ -47,16 +77,20 @@ class Claim:
 
     def to_bytes(self) -> bytes:
         """The claim as it is sent."""
-        out = Writer().blob(packed(self.text)).varint(self.told)
-        return (out.blob(self.corrected) if self.told else out).varint(self.differing).bytes()
+        out = Writer().raw(_VERSION).blob(packed(self.text)).varint(self.told)
+        body = (out.blob(self.corrected) if self.told else out).varint(self.differing).bytes()
+        return body + _checksum(body)
 
     @classmethod
     def from_bytes(cls, data: bytes, count: int) -> Claim:
         """The claim about `count` inputs. Raises FormatError."""
-        source = Reader(data, "a claim")
+        source = _opened(data, "a claim")
+        if _checksum(data[:-_CHECKSUM_BYTES]) != data[-_CHECKSUM_BYTES:]:
+            raise ChecksumError("a claim: it was altered or cut (checksum differs)")
         text, told = unpacked(source.blob()), source.varint(count)
         corrected = bytes(source.blob()) if told else b""
         claim = cls(text, told, corrected, source.varint(count - told))
+        source.raw(_CHECKSUM_BYTES)
         source.end()
         return claim
 
@@ -83,6 +117,6 @@ def program_bytes(data: bytes) -> int:
 
 
 def correction_bytes(data: bytes) -> int:
-    source = Reader(data, "an interpretation")
+    source = _opened(data, "an interpretation")
     source.blob()
-    return source.remaining
+    return source.remaining - _CHECKSUM_BYTES

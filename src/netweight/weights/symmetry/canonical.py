@@ -98,7 +98,7 @@ def canonical(tensors: Mapping[str, Array], groups: Iterable[Fitted], owned: lis
     out = {name: np.array(array) for name, array in tensors.items()}
     for fitted, own in zip(groups, owned, strict=True):
         if fitted.group.scale:
-            _floats(out, fitted, "a change of scale")
+            require_floats(out, fitted, "a change of scale")
             rescale(out, fitted)
         if fitted.group.sign:
             _make_positive(out, fitted, own)
@@ -115,7 +115,7 @@ def permute(tensors: Tensors, fitted: Fitted, order: NDArray[np.int64]) -> None:
         rows[places] = rows[places[order]]
 
 
-def _floats(tensors: Tensors, fitted: Fitted, what: str) -> None:
+def require_floats(tensors: Tensors, fitted: Fitted, what: str) -> None:
     """Raises InputError unless all tensors of the group are finite floats."""
     for axis in fitted.group.axes:
         array = tensors[axis.tensor]
@@ -134,6 +134,6 @@ def negate(tensors: Tensors, fitted: Fitted, units: NDArray[np.bool_]) -> None:
 
 def _make_positive(tensors: Tensors, fitted: Fitted, owned: list[Owned]) -> None:
     """Negate the units whose record begins with a negative number (or zero)."""
-    _floats(tensors, fitted, "a change of sign")
+    require_floats(tensors, fitted, "a change of sign")
     first = owned[0].records(tensors[owned[0].tensor])[:, 0]
     negate(tensors, fitted, np.signbit(first.astype(np.float64)))

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ Array = NDArray[Any]
 PathLike = str | os.PathLike[str]
 Progress = Callable[[str, int, int], None]
 
+ARCHIVED: Final = 1 << 22
 RECEIVER = "the architecture file, and the names, dtypes and shapes of the tensors"
 
 
@@ -37,7 +38,7 @@ class SymmetryRow:
     """One message: `bytes` long in all, of which `table_bytes` are tables and `initial_bytes` what bits-back began with.
 
     `bound_bits` is what the symmetries are worth by counting (log2 n!, one bit a sign; None with free scales);
-    `score` is the task's, of the decoded network. Times are processor seconds.
+    `score` is the task's, of the decoded network; `check` says what decoding was compared with. Times are processor seconds.
     """
 
     label: str
@@ -49,6 +50,7 @@ class SymmetryRow:
     encode_seconds: float
     decode_seconds: float
     score: float | None = None
+    check: str = "decoded, the canonical network bit for bit"
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def stages(
 def weigh_symmetries(
     path: PathLike, architecture: PathLike, *, task: Task | None = None, progress: Progress | None = None
 ) -> SymmetryWeighing:
-    """Weigh a checkpoint with the symmetries that an architecture file declares, or those found in an .onnx model's graph.
+    """Weigh a checkpoint with the symmetries that an architecture file declares, or those found in an .onnx model's graph; up to
+    `ARCHIVED` weights its archives too, with and without them.
 
     Raises InputError and its kin.
     """
@@ -114,7 +117,15 @@ def weigh_symmetries(
         tensors = arrays_of(inputs)
         inputs.check_unchanged()
         name = inputs.name
-    return weigh_network(tensors, groups, name=name, task=task, progress=progress)
+        alone = len(inputs.files) == 1
+    found = weigh_network(tensors, groups, name=name, task=task, progress=progress)
+    if not alone or split(groups)[0] or found.weights > ARCHIVED:
+        return found
+    if progress:
+        progress("weighing archives", 0, 1)
+    from .archives import archive_rows
+
+    return replace(found, rows=(*found.rows, *archive_rows(path, architecture)))
 
 
 def declared(architecture: PathLike) -> tuple[Group, ...]:
