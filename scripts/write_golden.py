@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import netweight as nw
+from netweight.weights.symmetry.compress import compress_symmetric
 
 GOLDEN = Path(__file__).resolve().parents[1] / "tests" / "golden"
 EFFORTS = ("fast", "balanced", "max")
@@ -158,16 +159,41 @@ def compress(case: str, effort: str, folder: Path, threads: int) -> bytes:
 
 
 QUANTISED = "mixed.safetensors.quantised.nw"
-QUANTISED_DECODED = "mixed.safetensors.quantised"
 
 
 def quantise(folder: Path) -> tuple[bytes, bytes]:
     """(an archive of quantised weights, what it decodes to). Encoders choose in floating point, so other machines may
     write other bytes; every machine decodes these alike.
     """
-    source, target, back = folder / "mixed.safetensors", folder / QUANTISED, folder / QUANTISED_DECODED
+    source, target, back = folder / "mixed.safetensors", folder / QUANTISED, folder / decoded_name(QUANTISED)
     source.write_bytes(mixed())
     nw.compress_lossy(source, target, step=0.01, notes={"step": 0.01}, threads=1, force=True)
+    nw.decompress_file(target, back, force=True)
+    return target.read_bytes(), back.read_bytes()
+
+
+UNORDERED = {"mlp.safetensors.unordered.nw": None, "mlp.safetensors.unordered-quantised.nw": 0.01}
+"""Archives without the order of units, by the relative squared error that they may have."""
+
+
+def mlp() -> dict[str, Array]:
+    """Two layers whose hidden units are interchangeable, their weights multiples of 2^-5."""
+    grid = [np.rint(weights(12 + 3 * k, *shape) * 32) / 32 for k, shape in enumerate([(64, 48), (1, 64), (10, 64)])]
+    return dict(zip(("fc1.weight", "fc1.bias", "fc2.weight"), (grid[0], grid[1][0], grid[2]), strict=True))
+
+
+def decoded_name(archive: str) -> str:
+    """What the decoded file of an archive is called in SHA256SUMS."""
+    return archive.removesuffix(".nw")
+
+
+def without_order(name: str, folder: Path) -> tuple[bytes, bytes]:
+    """(an archive of `mlp` without the order of its units, what it decodes to)."""
+    source, target, back, declared = (folder / n for n in ("mlp.safetensors", name, "back", "mlp.json"))
+    source.write_bytes(safetensors(mlp()))
+    units = {"units": "fc1", "count": 64, "in": ["fc1.weight:0", "fc1.bias:0"], "out": ["fc2.weight:1"]}
+    declared.write_text(json.dumps({"symmetries": [units]}))
+    compress_symmetric(source, target, declared, rel_mse=UNORDERED[name], threads=1, force=True)
     nw.decompress_file(target, back, force=True)
     return target.read_bytes(), back.read_bytes()
 
@@ -187,8 +213,12 @@ def golden_files() -> Iterator[tuple[str, bytes]]:
                 sums.append(f"{digest(data)}  {archive_name(case, effort)}")
                 yield archive_name(case, effort), data
         archive, decoded = quantise(Path(folder))
-        sums += [f"{digest(archive)}  {QUANTISED}", f"{digest(decoded)}  {QUANTISED_DECODED}"]
+        sums += [f"{digest(archive)}  {QUANTISED}", f"{digest(decoded)}  {decoded_name(QUANTISED)}"]
         yield QUANTISED, archive
+        for name in UNORDERED:
+            archive, decoded = without_order(name, Path(folder))
+            sums += [f"{digest(archive)}  {name}", f"{digest(decoded)}  {decoded_name(name)}"]
+            yield name, archive
     yield "SHA256SUMS", ("\n".join(sums) + "\n").encode()
     yield "written-with.json", (json.dumps({name: version(name) for name in LIBRARIES}, indent=1) + "\n").encode()
 

@@ -24,9 +24,14 @@ _RECEIVER: Final = (
     "The receiver must have {}. It gets a network that computes the same with its units in another order: sums are added "
     "in that order, so results may differ by a rounding error."
 )
+_ARCHIVES: Final = (
+    "Archives are files that decompress without anything else. In the one with symmetries units have a code of their own, which takes "
+    "no notice of their order."
+)
 _MEANING: Final = (
     "bound: what the orders (log2 n!) and signs (1 bit) of all units are worth by counting; no bytes. initial bits: what "
-    "the message had to begin with before bits could be taken from it; they are in its bytes."
+    "the message had to begin with before bits could be taken from it; they are in its bytes. saved bits: under the code "
+    "without symmetries above it."
 )
 
 
@@ -37,7 +42,8 @@ def symmetry_text(found: SymmetryWeighing, width: int) -> str:
         f"{numbers.plural(found.groups, 'group')} of interchangeable units, {numbers.exact(found.units)} in all"
     )
     table = Table(COLUMNS, tuple(_row(found, row) for row in found.rows))
-    notes = [_RECEIVER.format(found.receiver), _MEANING]
+    archives = [_ARCHIVES] if any("archive" in row.label for row in found.rows) else []
+    notes = [_RECEIVER.format(found.receiver), _MEANING, *archives]
     return "\n\n".join([heading, render(table, width), *(textwrap.fill(n, min(width, _WIDTH)) for n in notes)])
 
 
@@ -57,5 +63,4 @@ def _row(found: SymmetryWeighing, row: SymmetryRow) -> tuple[Cell, ...]:
 
 def _check(found: SymmetryWeighing, row: SymmetryRow) -> str:
     """Decoded, and what the task said of it."""
-    text = "decoded, the canonical network bit for bit"
-    return text if row.score is None else f"{text}; scores {row.score:g} (original {found.score:g})"
+    return row.check if row.score is None else f"{row.check}; scores {row.score:g} (original {found.score:g})"
