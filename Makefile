@@ -23,7 +23,7 @@ help:
 	@echo "make bench    rivals and us on real weights (DATA=folder; downloads about 500 MB)"
 	@echo "make targets  start-up, memory, random access, scaling"
 	@echo "make fuzz     each fuzz target for FUZZ_SECONDS=60 seconds"
-	@echo "make golden   rewrite tests/golden and golden_text: only with a new format version"
+	@echo "make golden   rewrite tests/golden, golden_text, golden_image: only with a new format version"
 	@echo "make docs     the documentation as a site in ./site"
 
 $(BIN)/python:
@@ -74,6 +74,7 @@ fuzz: $(VENV)/installed-fuzz
 golden: $(VENV)/installed-base
 	$(BIN)/python scripts/write_golden.py
 	$(BIN)/python scripts/write_text_golden.py
+	$(BIN)/python scripts/write_image_golden.py
 
 docs: $(VENV)/installed-docs
 	$(BIN)/mkdocs build --strict

@@ -8,16 +8,7 @@ With atheris installed the mutations follow coverage; without it they are random
 
 from __future__ import annotations
 
-import sys
-import time
-from pathlib import Path
-from random import Random
-
 import fuzzing
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-
-SLOW_SECONDS = 5.0
 
 
 def shapes() -> list[list]:
@@ -63,49 +54,13 @@ def check(data: bytes) -> None:
     if not data:
         return
     wanted = shapes()[data[0] % len(shapes())]
-    start = time.perf_counter()
     try:
         decoded = trellis.decode(data[1:], wanted)
     except FormatError:
         return
     if decoded.shape != (sum(s.rows * s.columns for s in wanted),):
         raise AssertionError(f"decoded to shape {decoded.shape}")
-    if time.perf_counter() - start > SLOW_SECONDS:
-        raise AssertionError(f"{len(data)} bytes took {time.perf_counter() - start:.1f} s")
-
-
-def fuzz_randomly(seconds: float, seed: int) -> int:
-    """Mutate the seeds until the time is over. Returns the number of inputs."""
-    from contract import mutations
-
-    random, count, pool = Random(seed), 0, seeds()
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        body = random.choice(pool)
-        for damaged in mutations(body[1:] + random.randbytes(1), 200):
-            try:
-                check(body[:1] + damaged)
-            except BaseException:
-                Path("crash-trellis.bin").write_bytes(body[:1] + damaged)
-                print(f"failed after {count} inputs; wrote crash-trellis.bin")
-                raise
-            count += 1
-    return count
-
-
-def fuzz_by_coverage(seconds: float, seed: int) -> None:
-    """Run atheris, which ends the process itself."""
-    import tempfile
-
-    import atheris
-
-    corpus = Path(tempfile.mkdtemp(prefix="fuzz-trellis-"))
-    for number, body in enumerate(seeds()):
-        (corpus / str(number)).write_bytes(body)
-    options = [f"-max_total_time={seconds:.0f}", f"-seed={seed}", "-max_len=8192", f"-timeout={SLOW_SECONDS:.0f}"]
-    atheris.Setup([sys.argv[0], *options, "-artifact_prefix=crash-trellis-", str(corpus)], check)
-    atheris.Fuzz()
 
 
 if __name__ == "__main__":
-    fuzzing.main(__doc__, fuzz_by_coverage, fuzz_randomly)
+    fuzzing.tagged(__doc__, "trellis", seeds, check)

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import InputError
-from . import console, options, text_files
+from . import console, image_files, options, routes, text_files
 
 
 @click.command()
@@ -26,16 +26,27 @@ from . import console, options, text_files
 @text_files.model
 @text_files.cluster
 @click.option(
+    "--each", is_flag=True,
+    help="A folder: each of its files by itself, in a folder of .nw files (default: PATH.nw); texts under the model.",
+)  # fmt: skip
+@click.option(
     "--structure", is_flag=True,
     help="Look for structure in every tensor (see explain) and code it where that is shorter: losslessly, or with "
     "--rel-mse or --max-error.",
 )  # fmt: skip
+@click.option(
+    "--symmetries", type=click.Path(), metavar="ARCH",
+    help="Leave out the order of the units that ARCH (.json, see docs/symmetries.md, or .onnx) declares: decompress gives a network "
+    "that computes the same, its units in another order. Losslessly, or with --rel-mse.",
+)  # fmt: skip
+@image_files.wanted
 @options.threads
 @options.force
 @options.json
 def command(
     path: str, output: str | None, effort: str, base: str | None, task: str | None, max_drop: str | None, structure: bool,
-    model: str | None, cluster: str | None, threads: int | None, force: bool, as_json: bool, **lossy: Any,
+    symmetries: str | None, model: str | None, cluster: str | None, each: bool, threads: int | None, force: bool,
+    as_json: bool, **lossy: Any,
 ) -> None:  # fmt: skip
     """Compress PATH: a file, a folder, a *.safetensors.index.json with its shards, or - for standard input.
 
@@ -43,18 +54,44 @@ def command(
     Then float matrices are quantised, `decompress` gives a safetensors file with the changed weights in their dtypes,
     and the archive tells the error of each. The input is never changed.
 
-    A file that is text, and no checkpoint, is coded under a language model.
+    With --bpp, --psnr or --quality PATH is a picture whose pixels are coded as small networks (Ctrl-C keeps the best so far).
+
+    What is text, and no checkpoint, is coded under a language model; a few bytes of no known kind get as small a file.
     """
+    picture = image_files.goal_of(lossy)
     wanted = options.lossy_of(lossy)
+    if picture:
+        others = {
+            "--base": base,
+            "--task": task,
+            "--structure": structure,
+            "--symmetries": symmetries,
+            "--model": model,
+            "--cluster": cluster,
+            "--each": each,
+        }
+        text_files.refuse(others, "not with --bpp, --psnr and --quality, which are for pictures")
+        _picture(path, output, picture, wanted, effort, force, as_json)
+        return
     common: dict[str, Any] = {"effort": effort, "threads": threads, "force": force}
+    if symmetries is not None:
+        others = {"--base": base, "--task": task, "--max-drop": max_drop, "--structure": structure, "--model": model}
+        text_files.refuse(others | {"--cluster": cluster, "--each": each}, "not with --symmetries")
+        _symmetric(path, output, symmetries, wanted, common, as_json)
+        return
     if task is None and max_drop is None and wanted.target is None:
         wanted.refuse_alone()
-        if base is None and not structure and text_files.is_plain_text(path):
+        if each:
+            text_files.refuse({"--base": base, "--structure": structure}, "not with --each")
+            _each(path, output, model, common | {"cluster": cluster}, as_json)
+            return
+        if base is None and not structure and routes.is_loose_data(path):
             _text(path, output, model, common | {"cluster": cluster}, as_json)
             return
         text_files.refuse({"--model": model, "--cluster": cluster}, f"only for a text, which {path} isn't")
         _lossless(path, output, base, common | {"structure": structure}, as_json)
         return
+    text_files.refuse({"--model": model, "--cluster": cluster, "--each": each}, "only for lossless compression")
     if path == "-" or output == "-":
         raise click.UsageError("lossy compression reads and writes files: name them instead of -")
     if base is not None:
@@ -69,6 +106,28 @@ def command(
     if wanted.target is not None:
         raise click.UsageError("--task seeks the error itself: leave --bits, --rel-mse, --max-error and --size out")
     _for_task(path, output, task, max_drop, wanted, common, as_json)
+
+
+def _picture(
+    path: str,
+    output: str | None,
+    goal: dict[str, Any],
+    wanted: options.Lossy,
+    effort: str,
+    force: bool,
+    as_json: bool,
+) -> None:
+    from ..report import image_lines
+
+    if wanted.target is not None or wanted.given:
+        raise click.UsageError("--bpp, --psnr and --quality are for pictures, the other targets for checkpoints")
+    receipt = image_files.compress(path, output, goal, effort, force)
+    if problem := image_files.missed(receipt, goal):
+        console.notes([problem])
+    if as_json:
+        console.emit_json(receipt)
+    else:
+        console.result(image_lines.compressed(receipt))
 
 
 def _lossless(path: str, output: str | None, base: str | None, common: dict[str, Any], as_json: bool) -> None:
@@ -98,6 +157,44 @@ def _text(path: str, output: str | None, model: str | None, common: dict[str, An
         console.emit_json(receipt, to_stderr=to_stderr)
     else:
         console.result(text_lines.compressed(receipt), to_stderr=to_stderr)
+
+
+def _each(path: str, output: str | None, model: str | None, common: dict[str, Any], as_json: bool) -> None:
+    from ..report import text_lines
+    from . import text_folders
+
+    if path == "-" or output == "-":
+        raise click.UsageError("--each reads a folder and writes one: name them instead of -")
+    receipt = text_folders.compress(path, output, model, **common)
+    if as_json:
+        console.emit_json(receipt)
+    else:
+        console.result(text_lines.compressed_folder(receipt))
+
+
+def _symmetric(
+    path: str, output: str | None, architecture: str, wanted: options.Lossy, common: dict[str, Any], as_json: bool
+) -> None:
+    from ..report import lines
+    from ..weights.lossy.target import REL_MSE
+    from ..weights.symmetry.compress import compress_symmetric
+
+    if path == "-" or output == "-":
+        raise click.UsageError("--symmetries reads and writes files: name them instead of -")
+    if wanted.target is not None and wanted.target.kind != REL_MSE:
+        raise click.UsageError("--symmetries goes with --rel-mse, or losslessly")
+    if wrong := [flag for flag in wanted.given if wanted.target is None or flag not in ("--keep", "--least")]:
+        raise click.UsageError(f"{', '.join(wrong)}: not with --symmetries" + ("" if wanted.target else " alone"))
+    with console.ProgressShow() as show:
+        receipt = compress_symmetric(
+            path, output, architecture, rel_mse=wanted.target.limit if wanted.target else None,
+            touched=wanted.keywords["touched"], progress=show.step, **common,
+        )  # fmt: skip
+    console.notes([*receipt.problems, *(f"{units}: {why}" for units, why in receipt.left)])
+    if as_json:
+        console.emit_json(receipt.to_dict())
+    else:
+        console.result(lines.symmetric(receipt))
 
 
 def _lossy(path: str, output: str | None, wanted: options.Lossy, common: dict[str, Any], as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import console, options, text_files
+from . import console, image_files, options, routes, text_files
 
 
 @click.command()
@@ -18,10 +18,18 @@ def command(path: str, base: str | None, no_bound: bool, as_json: bool) -> None:
     The bound is the tensor's order-0 entropy, a figure without bytes; "above" is the distance to it (below zero where
     the code knows more than a histogram). Of a compressed text its model and its blocks are shown.
     """
-    from ..report import text_lines, texts
+    from ..report import image_lines, text_lines, texts
     from ..weights.inspection import inspect
 
-    if text_files.is_compressed_text(path):
+    if image_files.is_compressed_image(path):
+        text_files.refuse({"--base": base}, "only for checkpoints")
+        found = image_files.inspect(path)
+        if as_json:
+            console.emit_json(found)
+        else:
+            console.result(image_lines.inspected(found))
+        return
+    if routes.is_compressed_text(path):
         text_files.refuse({"--base": base}, "only for checkpoints")
         found = text_files.inspect(path)
         if as_json:

@@ -6,7 +6,7 @@ from math import isnan
 
 import click
 
-from . import console, options, text_files
+from . import console, options, routes, text_files
 
 
 @click.command()
@@ -23,6 +23,11 @@ from . import console, options, text_files
 @click.option(
     "--rel-mse", type=click.FloatRange(0, 1, min_open=True), metavar="X",
     help="Weigh the float matrices under every lossy code at this relative squared error (0.01 is -20 dB).",
+)  # fmt: skip
+@click.option(
+    "--bpp", type=click.FloatRange(min=0, min_open=True), metavar="B",
+    help="Weigh a picture at B bits a pixel, as networks and under JPEG, JPEG 2000, WebP and AVIF; with --codec only some: "
+    "'netweight siren', coin, jpeg, ...",
 )  # fmt: skip
 @text_files.model
 @options.threads
@@ -46,6 +51,7 @@ def command(
     efforts: tuple[str, ...],
     codecs: tuple[str, ...],
     rel_mse: float | None,
+    bpp: float | None,
     model: str | None,
     threads: int | None,
     limit_seconds: float | None,
@@ -59,17 +65,24 @@ def command(
     """Weigh FILE (a checkpoint, a folder, an index of shards, or - for standard input) under every code we have.
 
     Every row is encoded, decoded and compared: byte for byte, or with --rel-mse the error is measured. Bounds are
-    printed beside them: they have no bytes. A text is weighed under general codes, rank codes and a language model.
+    printed beside them: they have no bytes. A text is weighed under general codes, rank codes and a language model. With
+    --bpp a picture is, lossily, and what its files decode to is shown side by side by --html.
     """
-    if rel_mse is None and text_files.is_plain_text(path):
+    if bpp is not None:
+        others = {"--rel-mse": rel_mse, "--model": model, "--threads": threads, "--limit-seconds": limit_seconds,
+                  "--symmetries": symmetries, "--task": task, "--png": png}  # fmt: skip
+        text_files.refuse(others, "not with --bpp, which is for pictures")
+        _picture(path, bpp, codecs, efforts, html, force, as_json)
+        return
+    if rel_mse is None and routes.is_plain_text(path):
         only_checkpoints = {"--codec": codecs, "--limit-seconds": limit_seconds, "--html": html, "--png": png}
         text_files.refuse(only_checkpoints, f"only for checkpoints, and {path} is a text")
         _text(path, efforts, model, threads, as_json)
         return
     text_files.refuse({"--model": model}, f"only for a text, which {path} isn't")
     if symmetries is not None:
-        others = {"--effort": efforts, "--codec": codecs, "--rel-mse": rel_mse, "--html": html, "--png": png}
-        if wrong := [name for name, value in others.items() if value]:
+        alone = {"--effort": efforts, "--codec": codecs, "--rel-mse": rel_mse, "--html": html, "--png": png}
+        if wrong := [name for name, value in alone.items() if value]:
             raise click.UsageError(f"{', '.join(wrong)}: only without --symmetries")
         _symmetries(path, symmetries, task, as_json)
         return
@@ -109,6 +122,45 @@ def _lossy(path: str, rel_mse: float, codecs: tuple[str, ...], limit_seconds: fl
         console.emit_json(weighing.to_dict())
     else:
         console.result(lossy_text(weighing, console.width()))
+
+
+def _picture(
+    path: str,
+    bpp: float,
+    codecs: tuple[str, ...],
+    efforts: tuple[str, ...],
+    html: str | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    if len(efforts) > 1:
+        raise click.UsageError("--effort: one for a picture")
+    from ..image.ladder import chosen_codes, weigh_picture
+    from ..image.pictures import read
+    from ..report import files, images
+
+    codes, picture = chosen_codes(codecs), read(path)
+    reports = files.promised([(html, images.page)], force, draws=False)
+    note = (
+        ""
+        if picture.alpha is None
+        else "Alpha was left out: netweight keeps it losslessly, and not every rival has it."
+    )
+    with console.ProgressShow() as show:
+        weighing = weigh_picture(
+            picture.pixels,
+            path,
+            bpp,
+            codes=codes,
+            effort=efforts[0] if efforts else "balanced",
+            progress=show.step,
+            note=note,
+        )
+    reports.write(weighing)
+    if as_json:
+        console.emit_json(weighing.to_dict())
+    else:
+        console.result(images.ladder_text(weighing, console.width()))
 
 
 def _text(path: str, efforts: tuple[str, ...], model: str | None, threads: int | None, as_json: bool) -> None:

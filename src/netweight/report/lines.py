@@ -22,14 +22,14 @@ def compressed(receipt: ArchiveReceipt) -> str:
         facts.append(f"{numbers.bits(receipt.bits_per_weight)} bits/weight")
     facts.append(numbers.seconds(receipt.seconds))
     sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
-    return _line(receipt.source, sizes, facts, receipt.archive)
+    return line(receipt.source, sizes, facts, receipt.archive)
 
 
 def decompressed(receipt: ArchiveReceipt) -> str:
     """`model.nw  59.6 MB -> 90.9 MB  (every checksum right, 0.9 s)  model.safetensors`."""
     sizes = f"{numbers.size(receipt.archive_bytes)} -> {numbers.size(receipt.original_bytes)}"
     facts = ["every checksum right", *_other_order(receipt), numbers.seconds(receipt.seconds)]
-    return _line(receipt.archive, sizes, facts, receipt.source)
+    return line(receipt.archive, sizes, facts, receipt.source)
 
 
 def _other_order(receipt: ArchiveReceipt) -> list[str]:
@@ -48,10 +48,10 @@ def verified(receipt: ArchiveReceipt) -> str:
     if receipt.source:
         what = "function" if receipt.guarantee.startswith("same function") else "bytes"
         facts.append(f"same {what} as {numbers.printable(receipt.source)}")
-    return _line(receipt.archive, "sound", [*facts, numbers.seconds(receipt.seconds)])
+    return line(receipt.archive, "sound", [*facts, numbers.seconds(receipt.seconds)])
 
 
-def _line(subject: str, what: str, facts: list[str], result: str = "") -> str:
+def line(subject: str, what: str, facts: list[str], result: str = "") -> str:
     parts = [_place(subject, "standard input"), what, f"({', '.join(facts)})", _place(result, "standard output")]
     return "  ".join(p for p in parts if p)
 
@@ -70,13 +70,13 @@ def symmetric(receipt: SymmetryReceipt) -> str:
     if not receipt.guarantee.startswith("same function"):
         facts += ["units as they were: their order wouldn't make it smaller", numbers.seconds(receipt.seconds)]
         sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
-        return _line(receipt.source, sizes, facts, receipt.archive)
+        return line(receipt.source, sizes, facts, receipt.archive)
     units = f"{numbers.plural(receipt.units, 'unit')} in {numbers.plural(receipt.groups, 'group')} coded without order"
     if receipt.dead:
         units += f", {numbers.plural(receipt.dead, 'dead unit')} emptied"
     facts += [f"same function: {units}", numbers.seconds(receipt.seconds)]
     sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
-    return _line(receipt.source, sizes, facts, receipt.archive)
+    return line(receipt.source, sizes, facts, receipt.archive)
 
 
 def quantised(receipt: LossyReceipt) -> str:
@@ -89,7 +89,7 @@ def quantised(receipt: LossyReceipt) -> str:
         numbers.seconds(receipt.seconds),
     ]
     sizes = f"{numbers.size(receipt.original_bytes)} -> {numbers.size(receipt.archive_bytes)}"
-    return _line(receipt.source, sizes, facts, receipt.archive)
+    return line(receipt.source, sizes, facts, receipt.archive)
 
 
 def _decibels(rel_mse: float) -> str:
@@ -105,4 +105,4 @@ def for_task(source: str, archive: str | None, receipt: TaskReceipt) -> str:
     """The bytes, and the score before and after."""
     how = "stored losslessly" if receipt.t is None else f"{numbers.size(receipt.lossless_bytes)} losslessly"
     facts = [receipt.summary(), how]
-    return _line(source, f"-> {numbers.size(receipt.bytes)}", facts, archive or f"{source}.nw")
+    return line(source, f"-> {numbers.size(receipt.bytes)}", facts, archive or f"{source}.nw")

@@ -38,7 +38,7 @@ def compressed(receipt: dict[str, Any]) -> str:
     if receipt["bits_per_byte"] is not None:
         facts.append(f"{receipt['bits_per_byte']:.3f} bits/byte")
     facts += [numbers.plural(receipt["blocks"], "block"), numbers.seconds(receipt["seconds"]), *_needed(receipt)]
-    return _line(receipt["source"], f"{numbers.size(original)} -> {numbers.size(coded)}", facts, receipt["compressed"])
+    return line(receipt["source"], f"{numbers.size(original)} -> {numbers.size(coded)}", facts, receipt["compressed"])
 
 
 def decompressed(receipt: dict[str, Any]) -> str:
@@ -46,7 +46,7 @@ def decompressed(receipt: dict[str, Any]) -> str:
     lost = receipt["lost"]
     state = f"{numbers.plural(len(lost), 'part')} lost, the rest is right" if lost else "every checksum right"
     sizes = f"{numbers.size(receipt['compressed_bytes'])} -> {numbers.size(receipt['original_bytes'])}"
-    return _line(receipt["compressed"], sizes, [state, numbers.seconds(receipt["seconds"])], receipt["source"])
+    return line(receipt["compressed"], sizes, [state, numbers.seconds(receipt["seconds"])], receipt["source"])
 
 
 def compressed_folder(receipt: dict[str, Any]) -> str:
@@ -56,14 +56,14 @@ def compressed_folder(receipt: dict[str, Any]) -> str:
     if receipt["bits_per_byte"] is not None:
         facts.append(f"{receipt['bits_per_byte']:.3f} bits/byte")
     facts += [numbers.plural(receipt["files"], "file"), numbers.seconds(receipt["seconds"]), *_needed(receipt)]
-    return _line(receipt["source"], f"{numbers.size(original)} -> {numbers.size(coded)}", facts, receipt["compressed"])
+    return line(receipt["source"], f"{numbers.size(original)} -> {numbers.size(coded)}", facts, receipt["compressed"])
 
 
 def decompressed_folder(receipt: dict[str, Any]) -> str:
     """`books.nw  210 kB -> 1.2 MB  (every checksum right, 12 files, 9 min 05 s)  books`."""
     sizes = f"{numbers.size(receipt['compressed_bytes'])} -> {numbers.size(receipt['original_bytes'])}"
     facts = ["every checksum right", numbers.plural(receipt["files"], "file"), numbers.seconds(receipt["seconds"])]
-    return _line(receipt["compressed"], sizes, facts, receipt["source"])
+    return line(receipt["compressed"], sizes, facts, receipt["source"])
 
 
 def _saved(original: int, coded: int) -> str:
@@ -82,10 +82,10 @@ def verified(receipt: dict[str, Any]) -> str:
     facts = [numbers.plural(receipt["blocks"], "block"), decoded, "every checksum right"]
     if receipt["against"]:
         facts.append(f"same bytes as {numbers.printable(receipt['against'])}")
-    return _line(receipt["compressed"], "sound", [*facts, numbers.seconds(receipt["seconds"])])
+    return line(receipt["compressed"], "sound", [*facts, numbers.seconds(receipt["seconds"])])
 
 
-def _line(subject: str, what: str, facts: list[str], result: str = "") -> str:
+def line(subject: str, what: str, facts: list[str], result: str = "") -> str:
     parts = [_place(subject), what, f"({', '.join(facts)})", _place(result)]
     return "  ".join(p for p in parts if p)
 

@@ -1,0 +1,104 @@
+"""The command line on pictures: round trips, what the verbs say, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from image_scenes import scene
+from netweight.cli import app
+from netweight.image.grid import encoder
+
+
+@pytest.fixture(autouse=True)
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoder, "STEPS", dict.fromkeys(encoder.STEPS, 8))
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.fromarray(scene(40, 48)).save(path)
+    return path
+
+
+def run(*arguments: object) -> int:
+    return app._run([str(a) for a in arguments])
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run(*arguments, "--json") == 0
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer
+
+
+def test_round_trip(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    receipt = run_json(capsys, "compress", photo, "--bpp", "1.2")
+    packed, copy = Path(f"{photo}.nw"), photo.with_name("copy.png")
+    assert receipt["compressed_bytes"] == packed.stat().st_size
+    assert receipt["bits_per_pixel"] == 8 * packed.stat().st_size / (40 * 48)
+    assert "bytes, shipped" in receipt["receiver"]["start"]
+    assert run("decompress", packed, "-o", copy) == 0
+    error = np.square(np.asarray(Image.open(copy)).astype(float) - scene(40, 48)).mean()
+    assert 10 * np.log10(255**2 / error) == pytest.approx(receipt["psnr_db"])
+    found = run_json(capsys, "verify", packed, "--against", photo)
+    assert (found["sound"], found["psnr_db"]) == (True, receipt["psnr_db"])
+    about = run_json(capsys, "inspect", packed)
+    assert (about["method"], about["height"], about["width"]) == ("grid", 40, 48)
+    for verb in (("inspect",), ("verify",), ("decompress", "-f")):
+        assert run(*verb, packed) == 0
+
+
+def test_without_a_goal_the_file_itself_is_kept(photo: Path) -> None:
+    original = photo.read_bytes()
+    assert run("compress", photo) == 0
+    photo.unlink()
+    assert run("decompress", f"{photo}.nw") == 0
+    assert photo.read_bytes() == original
+
+
+def test_a_goal_out_of_reach_is_told(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    receipt = run_json(capsys, "compress", photo, "--psnr", "59")
+    assert receipt["psnr_db"] < 58
+    assert run("compress", photo, "--psnr", "59", "-f") == 0
+    assert "instead of 59" in capsys.readouterr().err
+
+
+def test_existing_output_and_damage_are_noticed(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = Path(f"{photo}.nw")
+    assert run("compress", photo, "--quality", "20") == 0
+    before = packed.read_bytes()
+    assert run("compress", photo, "--quality", "60") != 0
+    assert "exists already" in capsys.readouterr().err
+    assert packed.read_bytes() == before
+    packed.write_bytes(before[:-9] + b"x" + before[-8:])
+    assert run("verify", packed) != 0
+    assert run("decompress", packed, "-o", photo.with_name("b.png")) != 0
+    assert not photo.with_name("b.png").exists()
+
+
+def test_what_does_not_go_together(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "a.png"
+    text.write_text("no picture")
+    for arguments, why in (
+        ((photo, "--bpp", "1", "--psnr", "30"), "choose one"),
+        ((photo, "--bpp", "1", "--structure"), "pictures"),
+        ((photo, "--bpp", "1", "--bits", "4"), "checkpoints"),
+        ((photo, "--method", "grid"), "--method"),
+        ((photo, "--bpp", "-1"), "bits a pixel"),
+        ((text, "--bpp", "1"), "isn't a picture"),
+        (("-", "--bpp", "1"), "instead of -"),
+        ((tmp_path / "none.png", "--bpp", "1"), "no such file"),
+    ):
+        assert run("compress", *arguments) != 0
+        assert why in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.nw"))
+    assert run("compress", photo, "--quality", "20") == 0
+    assert run("decompress", f"{photo}.nw", "-o", tmp_path / "a.jpg") != 0
+    assert "PNG" in capsys.readouterr().err
