@@ -16,7 +16,6 @@ from netweight.comm import (
     ErrorFeedback,
     Identity,
     Memoryless,
-    PeerError,
     Policy,
     RandK,
     Rule,
@@ -29,7 +28,7 @@ from netweight.comm.distributed.powersgd import orthonormalise, product
 from netweight.comm.distributed.wire import Wire
 from netweight.comm.message import Address, as_it_is
 from netweight.comm.state.base import State
-from netweight.errors import ChecksumError, FormatError, InputError
+from netweight.errors import ChecksumError, FormatError, InputError, PeerError
 
 
 def vector(d: int, seed: int = 0, dtype: Any = np.float32) -> Any:

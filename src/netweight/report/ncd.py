@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_LABEL = 7.5  # points
 _OURS, _THEIRS, _SOFT, _LINE = "#0e7c86", "#c2410c", "#596273", "#dfe3ea"
 
 
@@ -172,24 +173,53 @@ def study_plot(rows: Sequence[Row]) -> bytes:
 
 
 def _panel(axes: Axes, rows: Sequence[Row]) -> None:
+    points = []
     for row in rows:
         if row.bits_per_byte is None:
             if row.code in BASELINES:
                 axes.axhline(row.accuracy, color=_SOFT, linewidth=1, linestyle=(0, (4, 2)))
                 axes.annotate(
                     row.code, (1, row.accuracy), xycoords=("axes fraction", "data"), ha="right", va="bottom",
-                    fontsize=7.5, color=_SOFT,
+                    fontsize=_LABEL, color=_SOFT,
                 )  # fmt: skip
             continue
         color = _THEIRS if "model" in row.unit else _OURS
         low, high = row.interval
         error: Any = [[row.accuracy - low], [high - row.accuracy]]
         axes.errorbar(row.bits_per_byte, row.accuracy, yerr=error, fmt="o", color=color, markersize=4, linewidth=1)
-        axes.annotate(
-            numbers.printable(row.code), (row.bits_per_byte, row.accuracy), xytext=(5, 3), textcoords="offset points",
-            fontsize=7.5, color=_SOFT,
-        )  # fmt: skip
+        points.append((row.bits_per_byte, row.accuracy, numbers.printable(row.code)))
     axes.set_xlabel("bits a byte of the documents")
     axes.set_ylabel("accuracy, ties at random")
     axes.grid(visible=True, color=_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
+    axes.margins(x=0.12)
+    _label(axes, points)
+
+
+def _label(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Names beside points, each at the first place where it covers no other name and no point; sizes are guessed."""
+    scale = 72 / axes.figure.dpi
+    taken: list[tuple[float, float, float, float]] = []
+    at = [tuple(scale * c for c in axes.transData.transform((x, y))) for x, y, _ in points]
+    taken += [(x - 3, y - 3, x + 3, y + 3) for x, y in at]
+    for (x, y, name), (left, base) in sorted(zip(points, at, strict=True), key=lambda pair: -pair[1][1]):
+        width, height = _LABEL * 0.6 * len(name), _LABEL
+        places = [(dx, dy) for dy in (0, 6, -6, 12, -12, 20, -20, 28, -28) for dx in (5, -5 - width)]
+        free = (p for p in places if not any(map(_overlap, taken, [_box(left, base, p, width, height)] * len(taken))))
+        dx, dy = next(free, places[0])
+        taken.append(_box(left, base, (dx, dy), width, height))
+        axes.annotate(
+            name, (x, y), xytext=(dx, dy - height / 2), textcoords="offset points", fontsize=_LABEL, color=_SOFT,
+            arrowprops={"arrowstyle": "-", "color": _LINE, "linewidth": 0.6} if abs(dy) > 6 else None,
+        )  # fmt: skip
+
+
+Box = tuple[float, float, float, float]
+
+
+def _box(x: float, y: float, place: tuple[float, float], width: float, height: float) -> Box:
+    return x + place[0], y + place[1] - height / 2, x + place[0] + width, y + place[1] + height / 2
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

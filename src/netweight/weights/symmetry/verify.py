@@ -47,18 +47,32 @@ def _normal(tensors: Mapping[str, Array], groups: tuple[Group, ...]) -> Tensors:
 
 
 def _make_positive(tensors: Tensors, fitted: Fitted) -> None:
-    """Negate the units whose first number that isn't 0 is negative; 0 has no sign then."""
+    """Negate the units that `_leans_down`; 0 has no sign then."""
     rows = [
         np.moveaxis(tensors[axis.tensor], axis.axis, 0)[places].astype(np.float64).reshape(len(places), -1)
         for axis, places in zip(fitted.group.axes, fitted.places, strict=True)
         if axis.role == IN
     ]
-    made = np.concatenate(rows, axis=1) if rows else np.zeros((fitted.group.count, 1))
-    first = made[np.arange(len(made)), (made != 0).argmax(axis=1)]
-    negate(tensors, fitted, first < 0)
+    if rows:
+        negate(tensors, fitted, _leans_down(np.concatenate(rows, axis=1)))
     for axis in fitted.group.axes:
         array = tensors[axis.tensor]
         array[array == 0] = 0
+
+
+def _leans_down(made: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows [n, k] come before their negatives, both sorted: what other groups do to the order in a row changes nothing.
+
+    A row that is its own mirror image leans nowhere; there the first number that isn't 0 decides.
+    """
+    upward = np.sort(made, axis=1)
+    apart = upward != -upward[:, ::-1]
+    rows, at = np.arange(len(made)), apart.argmax(axis=1)
+    mirrored = ~apart.any(axis=1)
+    first = made[rows, (made != 0).argmax(axis=1)]
+    leans: NDArray[np.bool_] = upward[rows, at] < -upward[rows, -1 - at]
+    leans[mirrored] = first[mirrored] < 0
+    return leans
 
 
 def _level(tensors: Tensors, fitted: Fitted) -> None:
