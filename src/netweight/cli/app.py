@@ -30,6 +30,8 @@ _VERBS: Final = {
     "bitsback": "Tell what weights cost that are known only so well: bits-back against a fixed step.",
     "prove": "Price an interpretation of a network: a program and what it leaves unexplained.",
     "priors": "Show that weight decay is a code length, in decodable bytes.",
+    "comm": "Compress between networks: certify compressors against their bounds, measure training.",
+    "shrink": "Make a network smaller: prune, factor, quantise, distil, exit early, within a target.",
     "demo": "The story in one command, on a small trained network.",
 }
 

@@ -1,0 +1,1 @@
+"""The steps: each makes a network smaller in one way, behind the protocol of protocol.py."""
