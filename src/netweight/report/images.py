@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import io
 from pathlib import PurePath
-from string import Template
 from typing import TYPE_CHECKING, Final
 
 from . import numbers
 from .layout import render
-from .page import image_ladder
-from .page.markup import Html, escape, join, table, tag
+from .page import image_ladder, shell
+from .page.markup import Html, escape, table, tag
 from .tables import Cell, Column, Table, words
 
 if TYPE_CHECKING:
@@ -73,32 +72,24 @@ def _size(weighing: ImageWeighing) -> str:
 
 def page(weighing: ImageWeighing) -> bytes:
     """One self-contained HTML page: figures, plot, table, and every decoded picture beside the original."""
-    from .. import __version__
-
-    name = numbers.printable(PurePath(weighing.name).name or weighing.name)
     shown = [row for row in weighing.rows if row.pixels is not None]
-    notes = [weighing.note] if weighing.note else []
-    notes += [f"{row.code}: {row.problem}" for row in weighing.rows if row.problem]
-    parts = {
-        name: image_ladder.part(name) for name in ("images.html", "style.css", "script.js", "images.css", "images.js")
+    figures = {
+        "plot": image_ladder.plot(shown, weighing.bpp),
+        "table": table(ladder_table(weighing), "Every code at this rate"),
+        "pictures": _pictures(weighing, shown),
     }
-    return (
-        Template(parts["images.html"])
-        .substitute(
-            title=escape(f"{name} at {weighing.bpp:g} bits a pixel - netweight"),
-            style=parts["style.css"] + parts["images.css"],
-            script=parts["script.js"] + parts["images.js"],
-            name=escape(name),
-            headline=image_ladder.headline(weighing),
-            facts=image_ladder.facts(weighing),
-            notes=join(tag("p", escape(numbers.printable(n)), cls="note") for n in notes),
-            plot=image_ladder.plot(shown, weighing.bpp),
-            table=table(ladder_table(weighing), "Every code at this rate"),
-            pictures=_pictures(weighing, shown),
-            version=escape(__version__),
-        )
-        .encode()
-    )
+    notes = [weighing.note] if weighing.note else []
+    return shell.page(
+        "images",
+        figures,
+        name=PurePath(weighing.name).name or weighing.name,
+        subject=f"{weighing.bpp:g} bits a pixel",
+        headline=image_ladder.headline(weighing),
+        facts=image_ladder.facts(weighing),
+        notes=[*notes, *(f"{row.code}: {row.problem}" for row in weighing.rows if row.problem)],
+        footer="Every file was decoded again, and every figure is of what came back.",
+        parts=("images.css", "images.js"),
+    ).encode()
 
 
 def _pictures(weighing: ImageWeighing, shown: list[ImageRow]) -> Html:

@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ...entropy.viterbi import survivors, trace
 from .compact import Trellis
 
 SEGMENT: Final = 1 << 14
@@ -36,41 +37,6 @@ def machine(states: int) -> Trellis:
 
 
 @njit(nogil=True, cache=True)
-def _survivors(costs, union, twist, old, new, choices):  # type: ignore[no-untyped-def]
-    """Add, compare, select; choices[i, t]: whether state t is best reached from the upper half. Returns the last costs."""
-    half = union.size
-    for i in range(len(costs)):
-        m0, m1, m2, m3 = costs[i, 0], costs[i, 1], costs[i, 2], costs[i, 3]
-        for j in range(half):
-            even, odd = (m2, m3) if union[j] else (m0, m1)
-            straight, crossed = (odd, even) if twist[j] else (even, odd)
-            a, b = old[j] + straight, old[j + half] + crossed
-            c, d = old[j] + crossed, old[j + half] + straight
-            new[2 * j] = min(a, b)
-            new[2 * j + 1] = min(c, d)
-            choices[i, 2 * j] = b < a
-            choices[i, 2 * j + 1] = d < c
-        old, new = new, old
-        if i & 31 == 31:
-            least = old[0]
-            for s in range(2 * half):
-                old[s] -= least
-    return old
-
-
-@njit(nogil=True, cache=True)
-def _trace(state, picks, choices, union, twist, out):  # type: ignore[no-untyped-def]
-    """Follow the path that ends in `state` back to its beginning."""
-    half = union.size
-    for i in range(out.size - 1, -1, -1):
-        j = state >> 1
-        upper = np.int64(choices[i, state])
-        parity = (state & 1) ^ np.int64(twist[j]) ^ upper
-        out[i] = picks[i, 2 * np.int64(union[j]) + parity]
-        state = j + half * upper
-
-
-@njit(nogil=True, cache=True)
 def follow(costs, picks, union, twist, state, work, choices, out):  # type: ignore[no-untyped-def]
     """The picks of the cheapest path from `state` into `out` [n <= SEGMENT]; the state in which it ends.
 
@@ -80,8 +46,8 @@ def follow(costs, picks, union, twist, state, work, choices, out):  # type: igno
     old[:] = F32(1e30)
     old[state] = F32(0)
     n = out.size
-    last = np.int64(np.argmin(_survivors(costs[:n], union, twist, old, new, choices)))
-    _trace(last, picks, choices, union, twist, out)
+    last = np.int64(np.argmin(survivors(costs[:n], union, twist, old, new, choices)))
+    trace(last, picks, choices, union, twist, out)
     return last
 
 

@@ -1,48 +1,37 @@
 """One self-contained HTML page: no address outside itself, no library, readable without its script.
 
-template.html, style.css, script.js   the page around the figures
-markup.py                             escaping, tables
-ladder.py, layers.py, exponents.py    one figure each, as inline SVG
+shell.py (shell.html, style.css, script.js)   the page around the figures
+weights.html, structure.html, images.html     the sections of a kind of page
+markup.py                                     escaping, tables
+ladder.py, layers.py, exponents.py, ...       figures, as inline SVG
 """
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import PurePath
-from string import Template
 
 from ...weights.ladder import Weighing
 from .. import numbers, tables
-from . import exponents, ladder, layers
+from . import exponents, ladder, layers, shell
 from .markup import Html, escape, join, tag
 
 
 def render(weighing: Weighing) -> str:
     """The whole page. Every text of the checkpoint is escaped."""
-    name = PurePath(weighing.name).name or weighing.name
-    return Template(_part("template.html")).substitute(
-        title=escape(f"{numbers.printable(name)} - netweight"),
-        style=_part("style.css"),
-        script=_part("script.js"),
+    figures = {
+        "ladder": ladder.section(weighing),
+        "layers": layers.section(weighing),
+        "exponents": exponents.section(weighing),
+    }
+    return shell.page(
+        "weights",
+        figures,
+        name=PurePath(weighing.name).name or weighing.name,
         headline=_headline(weighing),
-        name=escape(numbers.printable(name)),
         facts=_facts(weighing),
-        notes=join(tag("p", escape(numbers.printable(p)), cls="note") for p in weighing.problems),
-        ladder=ladder.section(weighing),
-        layers=layers.section(weighing),
-        exponents=exponents.section(weighing),
-        version=escape(_version()),
+        notes=weighing.problems,
+        footer="1 MB is 1,000,000 bytes. Speeds are wall clock on the machine that weighed: the fastest of up to three runs.",
     )
-
-
-def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _version() -> str:
-    from ... import __version__
-
-    return __version__
 
 
 def _headline(weighing: Weighing) -> Html:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from .. import numbers
@@ -15,11 +14,6 @@ _ROW: Final = 46
 _BAR: Final = 16
 _TEXT: Final = 15
 _TOP: Final = 23
-
-
-def part(name: str) -> str:
-    """A file of this package."""
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def headline(weighing: ImageWeighing) -> Html:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from importlib.resources import files
 from pathlib import PurePath
-from string import Template
 from typing import Final
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...weights.structure.explain import Explained, Explanation
 from .. import numbers, structure
+from . import shell
 from .layers import Column, scale, typical_top
 from .markup import Html, escape, join, legend, percent, table, tag
 
@@ -28,27 +27,22 @@ _BELOW: Final = np.array([194.0, 65.0, 12.0])
 
 def render(explanation: Explanation) -> str:
     """The whole page. Every text of the checkpoint is escaped."""
-    from ... import __version__
-
-    name = numbers.printable(PurePath(explanation.name).name or explanation.name)
-    notes = [*explanation.problems, *(f"{t.name}: {t.problem}" for t in explanation.tensors if t.problem)]
-    return Template(_part("structure.html")).substitute(
-        title=escape(f"{name} - structure - netweight"),
-        style=_part("style.css"),
-        script=_part("script.js"),
+    figures = {
+        "overview": _overview([t for t in explanation.tensors if t.weights and not t.problem]),
+        "maps": _maps(explanation.found),
+        "table": table(structure.structure_table(explanation.tensors), "Every tensor", cls="tall"),
+    }
+    return shell.page(
+        "structure",
+        figures,
+        name=PurePath(explanation.name).name or explanation.name,
+        subject="structure",
         headline=escape(structure.headline(explanation)),
-        name=escape(name),
         facts=_facts(explanation),
-        notes=join(tag("p", escape(numbers.printable(n)), cls="note") for n in notes),
-        overview=_overview([t for t in explanation.tensors if t.weights and not t.problem]),
-        maps=_maps(explanation.found),
-        table=table(structure.structure_table(explanation.tensors), "Every tensor", cls="tall"),
-        version=escape(__version__),
+        notes=[*explanation.problems, *(f"{t.name}: {t.problem}" for t in explanation.tensors if t.problem)],
+        footer="A structure pays for its parameters and for what it leaves unsaid.",
+        parts=("structure.css",),
     )
-
-
-def _part(name: str) -> str:
-    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _facts(explanation: Explanation) -> Html:

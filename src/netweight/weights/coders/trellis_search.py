@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from ...entropy.viterbi import survivors, trace
+
 F32, I32 = np.float32, np.int32
 SEGMENT = 1 << 14
 """Weights whose survivors are kept before one is followed back; the path goes on from its last state."""
@@ -41,46 +43,6 @@ def _candidates(values, contexts, rates, points, reach, found, costs):  # type: 
 
 
 @njit(nogil=True, cache=True)
-def _survivors(costs, union, twist, old, new, choices):  # type: ignore[no-untyped-def]
-    """Add, compare, select: choices[i, s] tells whether state s after weight i is best reached from the upper half.
-
-    `old` has the costs of the states before and, at the end, after.
-    """
-    half = union.size
-    for i in range(len(costs)):
-        m0, m2, m3, m1 = costs[i, 0], costs[i, 1], costs[i, 2], costs[i, 3]
-        for j in range(half):
-            even = m3 if union[j] else m0
-            odd = m1 if union[j] else m2
-            straight = odd if twist[j] else even
-            crossed = even if twist[j] else odd
-            a, b = old[j] + straight, old[j + half] + crossed
-            c, d = old[j] + crossed, old[j + half] + straight
-            new[2 * j] = min(a, b)
-            new[2 * j + 1] = min(c, d)
-            choices[i, 2 * j] = b < a
-            choices[i, 2 * j + 1] = d < c
-        old, new = new, old
-        if i & 31 == 31:
-            base = old[0]
-            for s in range(2 * half):
-                old[s] -= base
-    return old
-
-
-@njit(nogil=True, cache=True)
-def _trace(state, found, choices, union, twist, out):  # type: ignore[no-untyped-def]
-    """Follow the path that ends in `state` back to its beginning."""
-    half = union.size
-    for i in range(out.size - 1, -1, -1):
-        j = state >> 1
-        upper = np.int64(choices[i, state])
-        parity = (state & 1) ^ np.int64(twist[j]) ^ upper
-        out[i] = found[i, 2 * np.int64(union[j]) + parity]
-        state = j + half * upper
-
-
-@njit(nogil=True, cache=True)
 def search(values, contexts, rates, points, union, twist, state, out):  # type: ignore[no-untyped-def]
     """The indices (int32 [n], to `out`) of the best path from `state`; the state in which it ends.
 
@@ -97,9 +59,9 @@ def search(values, contexts, rates, points, union, twist, state, out):  # type: 
         _candidates(values[part], contexts[part], rates, points, reach, found, costs)
         old[:] = F32(1e30)
         old[state] = F32(0)
-        last = _survivors(costs[:size], union, twist, old, new, choices)
+        last = survivors(costs[:size], union, twist, old, new, choices)
         state = np.int64(np.argmin(last))
-        _trace(state, found, choices, union, twist, out[part])
+        trace(state, found, choices, union, twist, out[part])
     return state
 
 
