@@ -6,6 +6,7 @@ Training is netweight's: AdamW without decay at 1e-3, gradients clipped at 5, a 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,7 @@ def _taylor(network: nn.Module, left: list[nn.Module]) -> tuple[Callable[[], Non
 
 
 def _magnitude(network: nn.Module, left: list[nn.Module]) -> tuple[Callable[[], None], bool]:
-    """Inside blocks alone: the criterion as if the shortcuts' zero channels were a limit."""
+    """Channels inside blocks alone: those of the shortcuts, which are padded with zeros, stay."""
     import torch_pruning as tp
 
     inner = [m for path, m in network.named_modules() if path.endswith("conv2") or path == "conv1"]
@@ -159,7 +160,9 @@ def halve(prune: Pruner, network: nn.Module, data: Data, steps: int) -> None:
                 break
             step()
         else:
-            raise RuntimeError(f"{counted(network, [])['macs'] / whole:.3f} of the MACs are left after every step of pruning")
+            raise RuntimeError(
+                f"{counted(network, [])['macs'] / whole:.3f} of the MACs are left after every step of pruning"
+            )
         network.zero_grad()
         fine_tune(network, data, steps * number // ROUNDS - steps * (number - 1) // ROUNDS, number)
 
@@ -190,22 +193,22 @@ def _filled(network: nn.Module, state: dict[str, Any]) -> nn.Module:
 
 
 def ao_weights(network: nn.Module, data: Data, steps: int, folder: Path) -> Ended:
-    """torchao's weight-only recipes on what was trained; what they do to convolutions is told."""
+    """Weight-only recipes of torchao on what was trained; what they do to convolutions is told."""
     from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig, quantize_
 
     del steps
     row = counted(network, [])
     said = []
     for config, kinds in ((Int8WeightOnlyConfig(), (nn.Conv2d,)), (Int4WeightOnlyConfig(), (nn.Conv2d, nn.Linear))):
-        import copy
-
         trial = copy.deepcopy(network)
         try:
             quantize_(trial, config, filter_fn=lambda m, _path, kinds=kinds: isinstance(m, kinds))
             data.score(trial)
             said.append(f"{type(config).__name__} on {kinds[0].__name__} runs")
         except Exception as error:  # noqa: BLE001  told in the row
-            said.append(f"{type(config).__name__} on {kinds[0].__name__}: {type(error).__name__}: {str(error).splitlines()[0][:120]}")
+            said.append(
+                f"{type(config).__name__} on {kinds[0].__name__}: {type(error).__name__}: {str(error).splitlines()[0][:120]}"
+            )
     before = {n: type(m.weight) for n, m in network.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
     quantize_(network, Int8WeightOnlyConfig())
     changed = [n for n, kind in before.items() if type(network.get_submodule(n).weight) is not kind]
@@ -245,7 +248,9 @@ def _graph_bits(module: Any) -> list[int]:
     """8 for each layer whose input and weight come from integers."""
     found = []
     for node in module.graph.nodes:
-        if node.op == "call_function" and any(k in str(node.target) for k in ("conv2d", "convolution", "linear", "addmm")):
+        if node.op == "call_function" and any(
+            k in str(node.target) for k in ("conv2d", "convolution", "linear", "addmm")
+        ):
             integer = all("dequantize" in str(a.target) for a in node.args[:2])
             found.append(8 if integer else FULL_BITS)
     return found
@@ -269,7 +274,7 @@ def _compiled_note(module: Any, data: Data) -> str:
 
 
 def fasterai_qat(network: nn.Module, data: Data, steps: int, folder: Path) -> Ended:
-    """fasterai's Quantizer, what its callback does: prepare, train, convert (W8A8 in torch.ao's FX mode)."""
+    """The Quantizer of fasterai, as its callback uses it: prepare, train, convert (W8A8 in torch.ao's FX mode)."""
     from fasterai.quantize.quantizer import Quantizer
     from torch.ao.quantization.quantize_fx import convert_fx
 
@@ -316,7 +321,9 @@ def nncf_qat(network: nn.Module, data: Data, steps: int, folder: Path, *, width:
 def _openvino(network: nn.Module, stripped: nn.Module, folder: Path, width: int) -> Ended:
     import openvino as ov
 
-    converted = ov.convert_model(stripped, example_input=torch.zeros(2, 3, 32, 32), input=[ov.PartialShape([-1, 3, 32, 32])])
+    converted = ov.convert_model(
+        stripped, example_input=torch.zeros(2, 3, 32, 32), input=[ov.PartialShape([-1, 3, 32, 32])]
+    )
     file = folder / "network.xml"
     ov.save_model(converted, file)
     core = ov.Core()
@@ -328,28 +335,24 @@ def _openvino(network: nn.Module, stripped: nn.Module, folder: Path, width: int)
     def run(x: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(compiled(x.contiguous().numpy())[0])
 
-    levels = sorted({int(op.get_attributes()["levels"]) for op in read.get_ordered_ops() if op.get_type_name() == "FakeQuantize"})
+    levels = sorted(
+        {int(op.get_attributes()["levels"]) for op in read.get_ordered_ops() if op.get_type_name() == "FakeQuantize"}
+    )
     note = f"W{width}A{width}, {quantised_note(bits)}, grids of {levels} levels; runs in OpenVINO"
-    clean = counted_like(network, bits)
-    return clean | {"note": note}, run, [file, file.with_suffix(".bin")]
-
-
-def counted_like(network: nn.Module, bits: list[int]) -> dict[str, Any]:
-    """Costs of a network of the same widths: NNCF's wrapper doesn't trace, and its hooks multiply nothing."""
-    import copy
-
-    from safetensors.numpy import load_file  # noqa: F401
-
-    bare = copy.deepcopy(network)
-    return counted(bare, bits)
+    return counted(copy.deepcopy(network), bits) | {"note": note}, run, [file, file.with_suffix(".bin")]
 
 
 def _openvino_bits(model: Any, width: int) -> list[int]:
+    """`width` for each layer with a grid for its input and integers for its weights."""
     found = []
     for op in model.get_ordered_ops():
         if op.get_type_name() in ("Convolution", "MatMul"):
-            source = op.input_value(0).get_node()
-            found.append(width if source.get_type_name() == "FakeQuantize" else FULL_BITS)
+            weight = op.input_value(1).get_node()
+            while weight.get_type_name() != "Constant":
+                weight = weight.input_value(0).get_node()
+            integers = weight.get_element_type().is_integral()
+            grid = op.input_value(0).get_node().get_type_name() == "FakeQuantize"
+            found.append(width if grid and integers else FULL_BITS)
     return found
 
 

@@ -40,7 +40,6 @@ RIVALS = (
     "NNCF QAT, 4 bits",
     "NNCF sparse 70 % + QAT",
     "torch-pruning + NNCF QAT",
-    "torch-pruning + NNCF QAT, 4 bits",
     "fasterai prune",
     "fasterai prune + QAT",
 )
@@ -84,7 +83,9 @@ def ours(name: str, options: argparse.Namespace, data: shrink_resnet.Data) -> di
     file = options.journal / name.replace(" ", "-").replace(",", "") / "network.nw"
     costs = report["runs"][report["taken"]]["stages"][-1]["costs"]
     network = shrink_resnet.room.load(file)
-    return timed({"score": report["file_score"], "macs": costs["macs"], "bitops": costs["bitops"]}, network, data, options) | packed([file])
+    return timed(
+        {"score": report["file_score"], "macs": costs["macs"], "bitops": costs["bitops"]}, network, data, options
+    ) | packed([file])
 
 
 def timed(
@@ -123,16 +124,19 @@ def one(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 _ABOUT = """\
-CIFAR-10 as JPEG, {count:,} test images at equal distances; every recipe trains for {budget} steps of {batch} images (one seed) from the same
-ResNet-20, and is scored from the file that it saved. A row of two tools shares the steps out as ours does (3 to pruning in three
+CIFAR-10 as JPEG, {count:,} test images at equal distances; every recipe trains for {budget} steps of {batch} images (one seed)
+from the same ResNet-20, and is scored from the file that it saved. A row of two tools shares the steps out as ours does (3
+to pruning in three
 rounds, 4 to the grids). Ours are the recipes of shrink_resnet.py at this budget.
 
-Bytes: what the tool itself saves (netweight: one archive with structure; torch-pruning: torch.save of `tp.state_dict`, which needs the
-Python class; torchao: torch.export.save; NNCF: OpenVINO's xml and bin; fasterai: torch.jit.save), then the same through zip and xz.
+Bytes: what the tool itself saves (netweight: one archive with structure; torch-pruning: torch.save of the state dict, which needs
+code and widths to be loaded; torchao: torch.export.save; NNCF: OpenVINO's xml and bin; fasterai: torch.jit.save), then the
+same through zip and xz.
 BitOps = MACs x bits of weights x bits of activations over convolutions and the linear layer, both counted by netweight on the network
 that each tool left; a layer counts as quantised where the saved graph has integers for its weights and a grid for its input. ms: one
 image, one thread, medians taken in turns with the folded FP32 start in the same process (its own ms beside it), on a busy machine.
-A standard error of top-1 on {count:,} images is about 0.9 points."""
+The standard error of a top-1 near 80 % on {count:,} images is {error:.1f} points, so rows closer than two of them are ties. The start was
+trained on the original images, so that training on JPEG alone helps it ("fine-tuned")."""
 _HEAD = "| | top-1 % | bytes | zip | xz | MACs, x fewer | BitOps, x fewer | ms | start's ms | |"
 _RULE = "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|"
 
@@ -155,9 +159,19 @@ def table(found: dict[str, Any], options: argparse.Namespace) -> str:
         smaller = [f"{row[k]:,}" for k in ("file_bytes", "zip_bytes", "xz_bytes")]
         fewer = [f"{start['macs'] / row['macs']:.2f}", f"{start['bitops'] / row['bitops']:.1f}"]
         speed = [f"{row['ms']:.2f}", f"{row['start_ms']:.2f}"]
-        lines.append(f"| {label} | " + " | ".join([f"{100 * row['score']:.2f}", *smaller, *fewer, *speed, row.get("note", "")]) + " |")
-    about = _ABOUT.format(count=options.count, budget=options.budget, batch=shrink_resnet.BATCH)
-    return "\n\n".join(["# netweight.shrink and others", about, "\n".join(lines), "Versions: " + ", ".join(versions) + "."]) + "\n"
+        lines.append(
+            f"| {label} | "
+            + " | ".join([f"{100 * row['score']:.2f}", *smaller, *fewer, *speed, row.get("note", "")])
+            + " |"
+        )
+    about = _ABOUT.format(
+        count=options.count, budget=options.budget, batch=shrink_resnet.BATCH, error=40 / options.count**0.5
+    )
+    text = ["# netweight.shrink and others", about, "\n".join(lines)]
+    missing = [name for name in (*OURS, *RIVALS) if name not in found]
+    if missing:
+        text.append("Not measured: " + "; ".join(missing) + ".")
+    return "\n\n".join([*text, "Versions: " + ", ".join(versions) + "."]) + "\n"
 
 
 def start_row(options: argparse.Namespace) -> dict[str, Any]:
@@ -192,6 +206,7 @@ def main() -> None:
         row = start_row(options) if options.one == "start" else one(options.one, options)
         row_file(options.one).write_text(json.dumps(row, indent=1) + "\n")
         return
+    same_settings(parser, options)
     for name in ["start", *options.recipes]:
         file = row_file(name)
         if file.exists() and "failed" not in json.loads(file.read_text()):
@@ -201,9 +216,26 @@ def main() -> None:
         done = subprocess.run([sys.executable, *sys.argv, "--one", name], check=False)
         if not file.exists():
             file.write_text(json.dumps({"failed": f"the process ended with status {done.returncode}"}) + "\n")
-        found = {n: json.loads(row_file(n).read_text()) for n in ("start", *OURS, *RIVALS) if row_file(n).exists()}
-        (options.out / "shrink-rivals.json").write_text(json.dumps(found, indent=1) + "\n")
-        (options.out / "shrink-rivals.md").write_text(table(found, options))
+        written(row_file, options)
+    written(row_file, options)
+
+
+def same_settings(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """End with a message if the journal's rows were measured with another budget or other images."""
+    wanted = {"budget": options.budget, "count": options.count}
+    file = options.journal / "settings.json"
+    if file.exists() and json.loads(file.read_text()) != wanted:
+        parser.error(
+            f"{options.journal} holds rows of {file.read_text().strip()}; give another folder, or the same settings"
+        )
+    file.write_text(json.dumps(wanted) + "\n")
+
+
+def written(row_file: Callable[[str], Path], options: argparse.Namespace) -> None:
+    """The table of all rows that are in the journal."""
+    found = {n: json.loads(row_file(n).read_text()) for n in ("start", *OURS, *RIVALS) if row_file(n).exists()}
+    (options.out / "shrink-rivals.json").write_text(json.dumps(found, indent=1) + "\n")
+    (options.out / "shrink-rivals.md").write_text(table(found, options))
 
 
 if __name__ == "__main__":

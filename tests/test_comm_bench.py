@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 import numpy as np
@@ -59,7 +64,7 @@ def test_the_command_starts_real_processes(capsys: pytest.CaptureFixture[str]) -
         ("--method telepathy", 1, "no method 'telepathy'"),
         ("--world 1", 2, "--world"),
         ("--bandwidth fast", 1, "no bandwidth"),
-        ("--data missing.npz --steps 4 --world 2 --method none", 1, "missing.npz"),
+        ("--data missing.npz --steps 4 --world 2 --method none", 1, "missing.npz: no such file"),
     ],
 )
 def test_errors_are_told(arguments: str, code: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,6 +98,46 @@ def test_tables_say_what_is_measured_and_what_is_modelled() -> None:
     assert modelled_ms(rows()[0], 1e8) == pytest.approx(53)
 
 
+def test_fewer_is_against_no_compression() -> None:
+    text = bench_text(rows()[::-1], Plan(("topk", "none"), steps=10), 4, None, 200)
+    assert "40.0x" in text
+    assert "against no compression" in text
+    assert "against the first row" in bench_text(rows()[1:], Plan(("topk",), steps=10), 4, None, 200)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
+def test_an_interrupt_ends_the_ranks_at_once() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "netweight",
+        "comm",
+        "bench",
+        "--world",
+        "2",
+        "--steps",
+        "8000",
+        "--method",
+        "none",
+    ]
+    with subprocess.Popen(command, stdout=PIPE, stderr=STDOUT, text=True, start_new_session=True) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline().startswith("netweight: none")  # the ranks are at work
+        os.killpg(started.pid, signal.SIGINT)
+        said, _ = started.communicate(timeout=30)
+    assert started.returncode == 130
+    assert "Traceback" not in said
+    assert "interrupted" in said
+
+
+def test_ranks_of_torchrun_end_cleanly() -> None:
+    bench = ["-m", "netweight", "comm", "bench", "--steps", "4", "--method", "none", "--method", "sign", "--batch", "4"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *bench]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0, ended.stderr
+    assert "terminate called" not in ended.stderr
+
+
 def test_bandwidths() -> None:
     said = {"100Mbit": 1e8, "1.5 Gbit/s": 1.5e9, "56kbit": 56e3, "9600bit": 9600}
     assert {text: bits_per_second(text) for text in said} == said
@@ -117,8 +162,11 @@ def test_data_files(tmp_path: Path) -> None:
     assert 0 <= digits.x.min() < digits.x.max() <= 1
     (tmp_path / "text.npz").write_text("no archive")
     np.savez(tmp_path / "other.npz", z=x)
-    for name, kind in {"text.npz": NotFoundError, "absent.npz": NotFoundError, "other.npz": InputError}.items():
+    for name, kind in {"text.npz": InputError, "absent.npz": NotFoundError, "other.npz": InputError}.items():
         with pytest.raises(kind, match=name):
             load(tmp_path / name)
+    with pytest.raises(InputError) as told:
+        load(tmp_path / "text.npz")
+    assert "pickle" not in str(told.value)
     with pytest.raises(InputError, match="held out"):
         load(pair, 100)

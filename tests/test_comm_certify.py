@@ -230,6 +230,25 @@ def test_a_users_compressor_on_the_command_line(tmp_path):
     }  # fmt: skip
 
 
+RAISES = """
+from netweight.comm import SignMean
+
+class Raises(SignMean):
+    def encode(self, x, seed):
+        raise ZeroDivisionError("no such thing")
+"""
+
+
+def test_what_a_users_compressor_raises_is_told_once_with_its_line(tmp_path):
+    (tmp_path / "mine.py").write_text(RAISES)
+    found = run("mine:Raises", "--d", "10", "--d", "20", "--seeds", "2", folder=tmp_path)
+    assert found.returncode == 1
+    assert found.stdout.count("ZeroDivisionError: no such thing") == 2  # once a length
+    assert "mine.py, line 6" in found.stdout
+    assert "e+3" not in found.stdout
+    assert "1 compressor of 1 broke" in found.stdout
+
+
 @pytest.mark.parametrize(
     ("target", "word"),
     [("mine:Nothing", "has no"), ("mine:number", "int"), ("nowhere:X", "no module"), ("broken:X", "ValueError")],

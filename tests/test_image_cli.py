@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 
 from image_scenes import scene
 from netweight.cli import app
-from netweight.image.grid import encoder
+from netweight.image.grid import encoder, refine
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ def test_what_does_not_go_together(photo: Path, tmp_path: Path, capsys: pytest.C
         ((photo, "--bpp", "1", "--structure"), "pictures"),
         ((photo, "--bpp", "1", "--bits", "4"), "checkpoints"),
         ((photo, "--method", "grid"), "--method"),
-        ((photo, "--bpp", "-1"), "bits a pixel"),
+        ((photo, "--bpp", "1", "--method", "nope"), "known are grid, siren, coin"),
         ((text, "--bpp", "1"), "isn't a picture"),
         (("-", "--bpp", "1"), "instead of -"),
         ((tmp_path / "none.png", "--bpp", "1"), "no such file"),
@@ -102,3 +103,59 @@ def test_what_does_not_go_together(photo: Path, tmp_path: Path, capsys: pytest.C
     assert run("compress", photo, "--quality", "20") == 0
     assert run("decompress", f"{photo}.nw", "-o", tmp_path / "a.jpg") != 0
     assert "PNG" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("goal", [("--bpp", "0"), ("--bpp", "-1"), ("--psnr", "0"), ("--quality", "101")])
+def test_goals_out_of_range_are_errors_of_usage(photo: Path, goal: tuple[str, str]) -> None:
+    assert run("compress", photo, *goal) == 2
+
+
+def test_an_interrupted_file_says_so(
+    photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real SIGINT in the middle of the training: a sound file, the true reason, and the handler as it was."""
+    before = signal.getsignal(signal.SIGINT)
+    arguments = ("compress", photo, "--psnr", "59", "-f", "--json")
+    assert run(*arguments) == 0
+    whole = capsys.readouterr()
+    assert json.loads(whole.out)["interrupted"] is False
+    assert "as near as" in whole.err
+    monkeypatch.setattr(refine, "_step", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert run(*arguments) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["interrupted"] is True
+    assert "interrupted: the best so far" in told.err
+    assert run("verify", f"{photo}.nw") == 0
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_verify_compares_alpha(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clear = photo.with_name("clear.png")
+    image = Image.open(photo)
+    image.putalpha(Image.fromarray(scene(40, 48, 1)[..., 0]))
+    image.save(clear)
+    assert run_json(capsys, "compress", clear, "--quality", "20")["alpha"] is True
+    assert run_json(capsys, "verify", f"{clear}.nw", "--against", clear)["alpha_equal"] is True
+    assert run("verify", f"{clear}.nw", "--against", clear) == 0
+    assert "the same alpha" in capsys.readouterr().out
+    assert run("verify", f"{clear}.nw", "--against", photo) == 1
+    assert "alpha differs" in capsys.readouterr().err
+
+
+def test_errors_name_the_file(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compress", photo, "--quality", "20") == 0
+    packed, text = Path(f"{photo}.nw"), photo.with_name("t.txt")
+    text.write_text("no picture")
+    assert run("verify", packed, "--against", text) == 1
+    said = capsys.readouterr().err
+    assert f"{text}: isn't a picture" in said
+    assert "BytesIO" not in said
+    packed.write_bytes(packed.read_bytes()[:-9])
+    for verb in (("verify",), ("inspect",), ("decompress", "-f")):
+        assert run(*verb, packed) != 0
+        assert f"{packed}: " in capsys.readouterr().err
+
+
+def test_the_help_says_how_near_the_rate_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("compress", "--help") == 0
+    assert "about B bits a pixel (within 5 %)" in " ".join(capsys.readouterr().out.split())

@@ -172,6 +172,7 @@ def test_the_text(weighing: ladder.ImageWeighing) -> None:
 
 def test_the_page_holds_every_picture_and_no_address(weighing: ladder.ImageWeighing) -> None:
     page = images.page(weighing).decode()
+    assert "is nearest to the original" in page
     without = re.sub(r"base64,[A-Za-z0-9+/=]+", "", page)
     assert not re.search(r"https?:|//[a-z]|@import|url\(", without, re.IGNORECASE)
     assert page.count("data:image/png;base64,") == 1 + len(weighing.rows)

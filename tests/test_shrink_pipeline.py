@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,19 @@ from torch import nn
 from netweight.cli import shrink as verb
 from netweight.errors import InputError
 from netweight.report import shrink as report
-from netweight.shrink import Distil, EarlyExit, LowRank, Prune, Quantize, Result, load, shrink
+from netweight.shrink import (
+    Context,
+    Distil,
+    EarlyExit,
+    LowRank,
+    Network,
+    Prune,
+    Quantize,
+    Result,
+    TrainingError,
+    load,
+    shrink,
+)
 from netweight.shrink.order import by_law
 from netweight.shrink.order.measure import compared, holm, sorted_by
 from netweight.shrink.order.statistics import paired_p, quantile, t_interval, two_sided
@@ -144,6 +157,51 @@ def test_a_step_whose_training_breaks_is_rolled_back_and_named(task: Task, learn
     assert found.report.end.score > 0.8
 
 
+def test_if_every_step_is_rolled_back_it_is_an_error(task: Task, learned: nn.Module) -> None:
+    def train(model: nn.Module, seed: int) -> Iterator[torch.Tensor]:
+        for loss in task.train(model, seed):
+            yield loss * float("nan") if model.training else loss
+
+    with pytest.raises(TrainingError, match=r"nothing was shrunk: every step was rolled back.*isn't finite"):
+        shrunk(task, learned, [Prune(keep=0.6, batches=2, rounds=1), Quantize(w=4, a=8)], train=train)
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """Prunes less than was counted as soon as it may train."""
+
+    keep: float = 1.0
+    letter: str = "P"
+    share: float = 1.0
+
+    def at(self, strength: float) -> Greedy:
+        return Greedy(1 - strength)
+
+    def apply(self, network: Network, context: Context) -> Network:
+        keep = self.keep if context.dry else self.keep + 0.05
+        return Prune(keep=keep, criterion="magnitude").apply(network, context)
+
+
+@pytest.mark.parametrize("more", [{}, {"drop": 1.0}])
+def test_a_run_that_costs_more_than_was_counted_is_followed_by_a_stronger_one(
+    task: Task, learned: nn.Module, more: dict
+) -> None:
+    found = shrunk(task, learned, [Greedy()], target={"macs": 0.5} | more, budget=0).report
+    limit = 0.5 * found.start.costs.macs
+    assert len(found.runs) > 1
+    assert found.runs[0].end.costs.macs > limit >= found.end.costs.macs
+    assert found.taken == len(found.runs) - 1
+    with pytest.raises(InputError, match=r"isn't met: macs .* \(the only run\)"):
+        shrunk(task, learned, [Greedy()], target={"macs": 0.5} | more, budget=0, tries=1)
+
+
+def test_functions_that_give_nothing_usable_are_told_of(task: Task, learned: nn.Module) -> None:
+    with pytest.raises(InputError, match=r"evaluate\(model\) gave None"):
+        shrunk(task, learned, [Prune(keep=0.5)], evaluate=lambda _: None)
+    with pytest.raises(InputError, match=r"train\(model, seed\) gave 3"):
+        shrunk(task, learned, [Prune(keep=0.5)], train=lambda *_: 3)
+
+
 def test_laws_and_measurements_sort_steps() -> None:
     steps = [EarlyExit(), Quantize(), LowRank(), Prune(), Distil()]
     assert "".join(s.letter for s in by_law(steps)) == "DPLQE"
@@ -216,7 +274,10 @@ def test_the_command_line_writes_a_file_a_page_and_json(tmp_path: Path) -> None:
     [
         ("steps = []", "defines no model, example"),
         ("1 / 0", "importing it failed: ZeroDivisionError"),
-        ("model = 3; example = None; steps = []", "must be a module or make one"),
+        ("model = 3; example = None; steps = []", "model is an int; it must be a module or make one"),
+        ("model = example = None; steps = []; budget = 'many'", "budget is a str; it must be a whole number"),
+        ("model = example = None; steps = []; budget = -1", "budget is -1"),
+        ("model = example = None; steps = []; train = 3", "train is an int; it must be a function"),
         ("import sys; sys.exit(1)", "importing it failed: SystemExit"),
     ],
 )
@@ -227,3 +288,12 @@ def test_jobs_that_cannot_be_used_are_told_of(tmp_path: Path, text: str, message
     assert isinstance(done.exception, InputError)
     assert message in str(done.exception)
     assert not (tmp_path / "job.nw").exists()
+
+
+@pytest.mark.parametrize("target", ["macs=half", "speed=2", "macs", "drop=x"])
+def test_targets_are_read_before_the_job_runs(tmp_path: Path, target: str) -> None:
+    job = tmp_path / "job.py"
+    job.write_text("raise RuntimeError")
+    done = CliRunner().invoke(verb.command, [str(job), "--target", target])
+    assert done.exit_code == 2
+    assert "--target" in done.output

@@ -95,3 +95,14 @@ def test_a_copy_shares_nothing_and_wrong_arguments_are_told() -> None:
     assert not torch.equal(other(x), first(x))
     with pytest.raises(InputError, match="takes input"):
         first(x, x)
+
+
+def test_a_refusal_is_one_sentence_and_torch_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    class Branching(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(TraceError, match="can't be traced") as caught:
+        trace(Branching(), torch.ones(2, 3))
+    assert "def forward" in caught.value.details
+    assert capfd.readouterr() == ("", "")

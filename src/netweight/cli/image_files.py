@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from ..errors import InputError, NotFoundError, OutputError
+from ..errors import BaseMismatchError, FormatError, InputError, NotFoundError, OutputError
 from . import console, routes
 from .options import Command
 
 if TYPE_CHECKING:
     from ..image.api import Progress
     from ..image.container import File
+    from ..image.pictures import Picture, Pixels
 
 _SUFFIX: Final = ".nw"
 _PICTURE: Final = ".png"
@@ -26,11 +30,14 @@ _READABLE_MODE: Final = 0o666
 _FAR_RATE, _FAR_PSNR = 0.05, 0.3
 
 _WANTED: Final = (
-    click.option("--bpp", type=float, metavar="B", help="Pictures: code at B bits a pixel, the whole file counted."),
-    click.option("--psnr", type=float, metavar="DB", help="Pictures: code at a PSNR of DB."),
-    click.option("--quality", type=float, metavar="Q", help="Pictures: code at quality 0 to 100."),
+    click.option(
+        "--bpp", type=click.FloatRange(min=0, min_open=True), metavar="B",
+        help="Pictures: code at about B bits a pixel (within 5 %), the whole file counted.",
+    ),
+    click.option("--psnr", type=click.FloatRange(min=0, min_open=True), metavar="DB", help="Pictures: code at a PSNR of DB."),
+    click.option("--quality", type=click.FloatRange(0, 100), metavar="Q", help="Pictures: code at quality 0 to 100."),
     click.option("--method", metavar="METHOD", help="Pictures: grid (the default), siren or coin."),
-)
+)  # fmt: skip
 
 
 def wanted(command: Command) -> Command:
@@ -86,7 +93,7 @@ class _Steps:
 def compress(path: str, output: str | None, goal: dict[str, Any], effort: str, force: bool) -> dict[str, Any]:
     """Code a picture; what a receipt says: bytes of the whole file, decoded again, and how far its pixels are off.
 
-    Ctrl-C ends the training and writes the best so far.
+    Ctrl-C ends the training and writes the best so far; the receipt says so.
     """
     from ..image.api import decode_picture, encode_picture
     from ..image.metrics import psnr
@@ -100,6 +107,7 @@ def compress(path: str, output: str | None, goal: dict[str, Any], effort: str, f
     with ExitStack() as stack:
         write = _sink(stack, path, target, force)
         show = stack.enter_context(console.ProgressShow())
+        interrupts = stack.enter_context(_noting_interrupts())
         data = encode_picture(picture, effort=effort, progress=_Steps(show), **goal)
         write(data)
     shape = picture.pixels.shape
@@ -109,18 +117,38 @@ def compress(path: str, output: str | None, goal: dict[str, Any], effort: str, f
         "original_bytes": os.path.getsize(path), "compressed_bytes": len(data),
         "bits_per_pixel": 8 * len(data) / (shape[0] * shape[1]),
         "psnr_db": _finite(psnr(picture.pixels, decode_picture(data).pixels)),
-        "seconds": time.perf_counter() - started, "receiver": _receiver(goal),
+        "seconds": time.perf_counter() - started, "interrupted": bool(interrupts),
+        "receiver": _receiver(goal),
     }  # fmt: skip
 
 
 def missed(receipt: dict[str, Any], goal: dict[str, Any]) -> str | None:
     """What to say when a goal wasn't reached by far; None if it was."""
-    why = "as near as this effort and this codec come"
+    why = "interrupted: the best so far" if receipt["interrupted"] else "as near as this effort and this codec come"
     if "bpp" in goal and abs(receipt["bits_per_pixel"] / goal["bpp"] - 1) > _FAR_RATE:
         return f"{receipt['source']}: {receipt['bits_per_pixel']:.3f} bits/pixel instead of {goal['bpp']:g}, {why}"
     if "psnr" in goal and receipt["psnr_db"] is not None and receipt["psnr_db"] < goal["psnr"] - _FAR_PSNR:
         return f"{receipt['source']}: {receipt['psnr_db']:.2f} dB instead of {goal['psnr']:g}, {why}"
     return None
+
+
+@contextmanager
+def _noting_interrupts() -> Iterator[list[int]]:
+    """Ctrl-C raises KeyboardInterrupt as ever, and is put down here: encoders catch it and give the best so far."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main one alone
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _finite(value: float) -> float | None:
@@ -136,7 +164,6 @@ def _receiver(goal: dict[str, Any]) -> dict[str, str]:
 
 def decompress(path: str, output: str | None, force: bool) -> dict[str, Any]:
     """Write a coded picture as PNG. Raises FormatError and its kin, BaseMismatchError, OutputError."""
-    from ..image.api import decode_picture
     from ..image.pictures import to_png
 
     started = time.perf_counter()
@@ -146,7 +173,7 @@ def decompress(path: str, output: str | None, force: bool) -> dict[str, Any]:
         raise OutputError(f"{target}: pictures are written as PNG; end its name in {_PICTURE}")
     with ExitStack() as stack:
         write = _sink(stack, path, target, force)
-        picture = decode_picture(data)
+        picture = _decoded(path, data)
         png = to_png(picture)
         write(png)
     return {
@@ -156,21 +183,40 @@ def decompress(path: str, output: str | None, force: bool) -> dict[str, Any]:
 
 
 def verify(path: str, against: str | None) -> dict[str, Any]:
-    """Decode and check all; with `against` the picture whose pixels they stand for, their PSNR too. Raises as `decompress`."""
-    from ..image.api import decode_picture
+    """Decode and check all; with `against` the picture whose pixels they stand for, their PSNR too.
+
+    Alpha is kept losslessly, so it must be that of `against`: InputError if it isn't. Raises as `decompress`.
+    """
     from ..image.metrics import psnr
     from ..image.pictures import read
 
     started = time.perf_counter()
     data = _read(path)
-    picture = decode_picture(data)
+    picture = _decoded(path, data)
     found: dict[str, Any] = {"compressed": path, "compressed_bytes": len(data), "sound": True}
     if against is not None:
         other = read(against)
         if other.pixels.shape != picture.pixels.shape:
             raise InputError(f"{against}: {list(other.pixels.shape)} pixels, {path} holds {list(picture.pixels.shape)}")
-        found |= {"against": against, "psnr_db": _finite(psnr(other.pixels, picture.pixels))}
+        _check_alpha(against, other.alpha, path, picture.alpha)
+        found |= {
+            "against": against, "psnr_db": _finite(psnr(other.pixels, picture.pixels)),
+            "alpha_equal": True if picture.alpha is not None else None,
+        }  # fmt: skip
     return found | {"seconds": time.perf_counter() - started}
+
+
+def _check_alpha(against: str, theirs: Pixels | None, path: str, ours: Pixels | None) -> None:
+    """Raises InputError unless both planes are equal; none is an opaque one."""
+    import numpy as np
+
+    if theirs is None and ours is None:
+        return
+    present = theirs if theirs is not None else ours
+    opaque = np.full_like(present, 255)
+    off = int(np.count_nonzero((opaque if theirs is None else theirs) != (opaque if ours is None else ours)))
+    if off:
+        raise InputError(f"{against}: its alpha differs from that of {path} in {off:,} of {opaque.size:,} pixels")
 
 
 def inspect(path: str) -> dict[str, Any]:
@@ -178,13 +224,31 @@ def inspect(path: str) -> dict[str, Any]:
     from ..image.container import parse
 
     data = _read(path)
-    file: File = parse(data)
+    with _naming(path):
+        file: File = parse(data)
     h = file.header
     return {
         "compressed": path, "compressed_bytes": len(data), "method": h.method, "height": h.height, "width": h.width,
         "channels": h.channels, "bits_per_pixel": 8 * len(data) / (h.height * h.width), "payload_bytes": len(file.payload),
         "alpha_bytes": len(h.alpha or b""), "icc_bytes": len(h.icc or b""), "exif_bytes": len(h.exif or b""),
     }  # fmt: skip
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """Errors about a file's bytes name the file."""
+    try:
+        yield
+    except (FormatError, BaseMismatchError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _decoded(path: str, data: bytes) -> Picture:
+    """The picture of a file's bytes; errors name `path`."""
+    from ..image.api import decode_picture
+
+    with _naming(path):
+        return decode_picture(data)
 
 
 def _read(path: str) -> bytes:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 @click.option(
     "--seeds", type=click.IntRange(min=3), default=3, show_default=True, help="Of each pair for --order measure."
 )
-@click.option("--tries", type=click.IntRange(min=1), default=6, show_default=True, help="Whole runs for bytes or drop.")
+@click.option(
+    "--tries", type=click.IntRange(min=1), default=6, show_default=True, help="Whole runs for a target, at most."
+)
 @click.option("--compare", is_flag=True, help="Measure too what coding alone comes to at the same score.")
 @click.option(
     "--journal", type=click.Path(file_okay=False), metavar="FOLDER",
@@ -53,6 +55,7 @@ def command(
     from ..weights.as_torch import library
 
     library()
+    wanted_costs = _targets(targets)
     from ..report import files
     from ..report import shrink as report
     from ..shrink.job import JobError, load_job
@@ -64,8 +67,8 @@ def command(
     try:
         loaded = load_job(job)
         settings = loaded.settings | {k: v for k, v in given.items() if v is not None}
-        if targets:
-            settings["target"] = dict(map(_target, targets))
+        if wanted_costs:
+            settings["target"] = wanted_costs
         folder = Path(journal) if journal is not None else out.with_name(f"{out.name}.journal")
         result = _shrunk(loaded.name, settings, folder / loaded.digest[:16])
     except JobError as error:
@@ -90,6 +93,18 @@ def _shrunk(name: str, settings: dict[str, Any], folder: Path) -> Result:
     with console.ProgressShow() as show, guarded(name, "the job"):
         model, example, steps = (settings.pop(k) for k in ("model", "example", "steps"))
         return shrink(model, example, steps, journal=folder, progress=show.step, say=console.note, **settings)
+
+
+def _targets(texts: tuple[str, ...]) -> dict[str, str]:
+    """What --target says, checked before anything runs. Raises UsageError."""
+    from ..shrink.targets import numbers_of
+
+    found = dict(map(_target, texts))
+    try:
+        numbers_of(found)
+    except InputError as error:
+        raise click.UsageError(f"--target: {error}") from None
+    return found
 
 
 def _target(text: str) -> tuple[str, str]:

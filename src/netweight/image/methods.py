@@ -16,6 +16,8 @@ from ..errors import FormatError, InputError
 
 METHODS: Final = {0: "flat", 1: "grid", 2: "siren", 3: "coin"}
 """Numbers are part of the format."""
+_CHOICES: Final = tuple(name for name in METHODS.values() if name != "flat")
+"""What a user may choose; pictures of one colour become flat by themselves."""
 _HOMES: Final = {"flat": ".flat", "grid": ".grid", "siren": ".siren", "coin": ".siren.coin"}
 
 
@@ -36,7 +38,7 @@ def number_of(name: str) -> int:
     for number, known in METHODS.items():
         if known == name:
             return number
-    raise InputError(f"no method {name!r} for images; known are {', '.join(METHODS.values())}")
+    raise InputError(f"no method {name!r} for images; known are {', '.join(_CHOICES)}")
 
 
 def name_of(number: int) -> str:

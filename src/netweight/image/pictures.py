@@ -84,7 +84,7 @@ def read(path: str | os.PathLike[str]) -> Picture:
 
 def parse(data: bytes, name: str = "<memory>") -> Picture:
     """A picture of a file's bytes; raises as `read`."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with _quiet(), Image.open(io.BytesIO(data)) as image:
@@ -98,6 +98,8 @@ def parse(data: bytes, name: str = "<memory>") -> Picture:
                 raise UnsupportedError(f"{name}: has {frames} frames; only still pictures are coded")
             image.load()
             return _picture(image, name)
+    except UnidentifiedImageError:  # Pillow's message names a buffer in memory
+        raise InputError(f"{name}: isn't a picture, or of no kind that Pillow reads") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: isn't a picture that can be read: {error}") from None
 

@@ -34,7 +34,7 @@ def bench_text(rows: Sequence[Row], plan: Plan, world: int, bandwidth: float | N
     """All that `netweight comm bench` prints."""
     data = "scikit-learn's digits" if plan.data is None else numbers.printable(plan.data)
     subject = f"{data}: LeNet-300-100, {world} ranks, {plan.steps} steps, {numbers.plural(len(plan.seeds), 'seed')}"
-    text = f"{subject}\n\n{render(_table(rows, bandwidth), width)}\n\n{_NOTE}"
+    text = f"{subject}\n\n{render(_table(rows, bandwidth), width)}\n\n{_note(rows)}"
     if bandwidth is not None:
         text += (
             "\nModel: processor time, then the received bytes at the given bandwidth; no overlap, no latency. Nothing of it "
@@ -46,9 +46,19 @@ def bench_text(rows: Sequence[Row], plan: Plan, world: int, bandwidth: float | N
 
 _NOTE: Final = (
     "Bytes are a rank's a step. Handed: counted at the collective call. Received: from other ranks; for a sum of n bytes over w "
-    "ranks\n2 n (w - 1) / w, as in the ring algorithm. Fewer: received, against the first row. Times: the first rank's a step, on "
+    "ranks\n2 n (w - 1) / w, as in the ring algorithm. Fewer: received, against {reference}. Times: the first rank's a step, on "
     "this machine's loopback."
 )
+
+
+def _reference(rows: Sequence[Row]) -> Row:
+    """What bytes are compared with: no compression if that was measured, else the first row."""
+    return next((row for row in rows if row.name == "none"), rows[0])
+
+
+def _note(rows: Sequence[Row]) -> str:
+    uncompressed = _reference(rows).name == "none"
+    return _NOTE.format(reference="no compression" if uncompressed else "the first row")
 
 
 def _table(rows: Sequence[Row], bandwidth: float | None) -> Table:
@@ -56,13 +66,13 @@ def _table(rows: Sequence[Row], bandwidth: float | None) -> Table:
     columns += [Column(title) for title in ("received", "fewer", "CPU ms", "ms")]
     if bandwidth is not None:
         columns.append(Column("model ms"))
-    return Table(tuple(columns), tuple(tuple(map(Cell, _cells(row, rows[0], bandwidth))) for row in rows))
+    return Table(tuple(columns), tuple(tuple(map(Cell, _cells(row, _reference(rows), bandwidth))) for row in rows))
 
 
-def _cells(row: Row, first: Row, bandwidth: float | None) -> list[str]:
+def _cells(row: Row, reference: Row, bandwidth: float | None) -> list[str]:
     texts = [
         row.what, f"{100 * row.accuracy:.2f} %", numbers.size(row.handed), numbers.size(row.received),
-        f"{first.received / row.received:.1f}x" if row.received else numbers.DASH, f"{row.cpu_ms:.1f}", f"{row.wall_ms:.1f}",
+        f"{reference.received / row.received:.1f}x" if row.received else numbers.DASH, f"{row.cpu_ms:.1f}", f"{row.wall_ms:.1f}",
     ]  # fmt: skip
     return texts if bandwidth is None else [*texts, f"{modelled_ms(row, bandwidth):.1f}"]
 

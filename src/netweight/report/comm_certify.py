@@ -67,14 +67,15 @@ def _figure(value: float) -> str:
 def _row(group: list[Measurement]) -> tuple[Cell, ...]:
     shown = next((m for m in group if m.kind_of_input == ISOTROPIC), group[0])
     broken = [m for m in group if m.problems]
-    gap, low, high = shown.gap
+    gap, low, high = shown.gap if shown.trials else (0.0, 0.0, 0.0)  # it raised: nothing was measured
+    bits = f"{shown.bits_per_coordinate:.3f}" if shown.trials else numbers.DASH
     verdict = "broken on " + ", ".join(m.kind_of_input for m in broken) if broken else f"holds ({len(group)})"
     if below_the_limit(shown):
         verdict += "; under the limit"
     span = f"{low:.3f} .. {high:.3f}" if gap and math.isfinite(high) and high < 1e3 else numbers.DASH
     return (
         words(shown.label), Cell(numbers.exact(shown.d), shown.d), words(_claim(shown)),
-        Cell(f"{shown.bits_per_coordinate:.3f}", shown.bits_per_coordinate), Cell(_figure(shown.error.value), shown.error.value),
+        Cell(bits, shown.bits_per_coordinate), Cell(_figure(shown.error.value), shown.error.value),
         Cell(_figure(gap) if gap else numbers.DASH, gap), Cell(span), words(verdict),
     )  # fmt: skip
 
@@ -88,13 +89,21 @@ def text(found: Sequence[Measurement], width: int) -> str:
     """All that the verb prints."""
     broken = [m for m in found if m.problems]
     lines = [render(table(found), width), "", _NOTE]
-    lines += [f"BROKEN  {m.label} on {m.kind_of_input}, d = {m.d}: {'; '.join(m.problems)}" for m in broken]
-    number = len(_grouped(found))
+    lines += _complaints(broken)
+    number = len({m.label for m in found})
     if not broken:
         verdict = f"Every claim holds: {numbers.plural(number, 'compressor')}, {numbers.exact(sum(m.trials for m in found))} messages."
     else:
         verdict = f"{numbers.plural(len({m.label for m in broken}), 'compressor')} of {number} broke a claim."
     return "\n".join([*map(numbers.printable, lines[0].splitlines()), *map(numbers.printable, lines[1:]), verdict])
+
+
+def _complaints(broken: Sequence[Measurement]) -> list[str]:
+    """A line for each compressor, length and breach, with all kinds of vectors that it was seen on."""
+    seen: dict[tuple[str, int, str], list[str]] = {}
+    for m in broken:
+        seen.setdefault((m.label, m.d, "; ".join(m.problems)), []).append(m.kind_of_input)
+    return [f"BROKEN  {label} on {', '.join(kinds)}, d = {d}: {what}" for (label, d, what), kinds in seen.items()]
 
 
 def to_dict(found: Sequence[Measurement]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ def compressed(receipt: dict[str, Any]) -> str:
     facts = [
         f"{receipt['bits_per_pixel']:.3f} bits/pixel",
         _psnr(receipt["psnr_db"]),
+        *(["interrupted"] if receipt["interrupted"] else []),
         numbers.seconds(receipt["seconds"]),
     ]
     return line(receipt["source"], sizes, facts, receipt["compressed"])
@@ -32,6 +33,8 @@ def verified(receipt: dict[str, Any]) -> str:
     facts = (
         [f"{_psnr(receipt['psnr_db'])} against {numbers.printable(receipt['against'])}"] if "against" in receipt else []
     )
+    if receipt.get("alpha_equal"):
+        facts.append("the same alpha")
     return line(receipt["compressed"], "sound", [*facts, numbers.seconds(receipt["seconds"])])
 
 

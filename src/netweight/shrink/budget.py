@@ -13,9 +13,11 @@ from .pipeline import Job, dry_costs, run
 from .protocol import Step, StepError
 from .result import Run
 from .targets import DROP, Target
+from .training import TrainingError
 
 STRONGEST: Final = 0.995
 _HALVINGS: Final = 7
+_STRIDE: Final = 0.01
 TRIES: Final = 6
 _KNOB: Final = Knob(finest=0.02, coarsest=STRONGEST, start=0.5, step=0.2)
 
@@ -37,7 +39,8 @@ def searched(job: Job, steps: Sequence[Step], target: Target, tries: int = TRIES
     least = _counted(job, steps, target)
     measured = "bytes" in target.limits
     if not measured and target.floor is None:
-        return _checked(target, [run(job, steps, least if target.limits else 0.5)], 0)
+        made = _raised(job, steps, target, least, tries) if target.limits else [run(job, steps, 0.5)]
+        return _checked(target, made, len(made) - 1)
     return _bisected(job, steps, target, least, tries)
 
 
@@ -63,6 +66,31 @@ def _counted(job: Job, steps: Sequence[Step], target: Target) -> float:
         middle = (weak + strong) / 2
         weak, strong = (weak, middle) if fits(middle) else (middle, strong)
     return strong
+
+
+def _raised(job: Job, steps: Sequence[Step], target: Target, least: float, tries: int) -> list[tuple[Network, Run]]:
+    """Runs at growing strengths until one keeps within the counted costs, which is the last.
+
+    Training changes which channels go, and channels are of different costs: a run at the strength that was counted may come
+    to a little more. Raises StepError if the first can't be run.
+    """
+    made: list[tuple[Network, Run]] = []
+    strength, stride = least, _STRIDE
+    while len(made) < max(tries, 1):
+        try:
+            made.append(run(job, steps, strength))
+        except StepError as error:
+            if not made:
+                raise
+            job.say(f"strength {strength:.3g}: {error}")
+            break
+        found = made[-1][1]
+        missed = target.missed(found.end.costs, None, tuple(target.counted()))
+        if not missed or strength >= STRONGEST or any(s.problem for s in found.stages):
+            break
+        job.say(f"strength {strength:.3g}: {'; '.join(missed)}")
+        strength, stride = min(strength + stride, STRONGEST), 2 * stride
+    return made
 
 
 def _strong(fits: Callable[[float], bool]) -> float | None:
@@ -103,7 +131,7 @@ def _bisected(
         return not target.missed(end.costs, end.score, costs_only), not target.missed(end.costs, end.score, (DROP,))
 
     if target.limits and "bytes" not in target.limits:
-        attempt(least)  # a stronger one would only score less
+        made += _raised(job, steps, target, least, tries)  # a stronger one would only score less
     elif target.limits:
         _to_bytes(attempt, least, tries)
     else:
@@ -155,10 +183,13 @@ def _best(target: Target, runs: list[Run]) -> int:
 
 
 def _checked(target: Target, made: list[tuple[Network, Run]], index: int) -> tuple[Network, list[Run], int]:
-    """Raises InputError with the nearest if the run taken misses the target."""
+    """Raises InputError with the nearest if the run taken misses the target, TrainingError if it left nothing of any step."""
     network, found = made[index]
     missed = target.missed(found.end.costs, found.end.score)
     problems = [s.problem for s in found.stages if s.problem]
+    if len(problems) == len(found.stages) - 2:  # but for the start and the finish
+        raise TrainingError(f"nothing was shrunk: every step was rolled back ({'; '.join(problems)})")
     if missed:
-        raise InputError(f"the target isn't met: {'; '.join(missed + problems)} (the nearest of {len(made)} runs)")
+        runs = "the only run" if len(made) == 1 else f"the nearest of {len(made)} runs"
+        raise InputError(f"the target isn't met: {'; '.join(missed + problems)} ({runs})")
     return network, [r for _, r in made], index

@@ -19,8 +19,9 @@ import importlib.util
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -32,6 +33,15 @@ from ..weights.user_code import user_traceback
 
 NEEDED: Final = ("model", "example", "steps")
 OPTIONAL: Final = ("train", "evaluate", "budget", "target", "order", "seed", "learning_rate", "optimiser", "dynamic")
+
+_KINDS: Final[tuple[tuple[str, Any, str], ...]] = (
+    ("steps", (list, tuple), "a list of steps"),
+    ("budget", Integral, "a whole number of training steps"),
+    ("seed", Integral, "a whole number"),
+    ("learning_rate", Real, "a number"),
+    ("target", Mapping, 'a mapping such as {"macs": 0.5}'),
+    ("dynamic", Mapping, 'a mapping such as {"tokens": (0, 1)}'),
+)
 
 
 class JobError(InputError):
@@ -61,14 +71,34 @@ def load_job(path: str | os.PathLike[str]) -> LoadedJob:
     if missing:
         raise JobError(f"{name}: defines no {', '.join(missing)}; it needs {', '.join(NEEDED)}")
     settings = {n: getattr(module, n) for n in (*NEEDED, *OPTIONAL) if hasattr(module, n)}
+    _check(name, settings)
     if not isinstance(settings["model"], nn.Module):
         if not callable(settings["model"]):
-            raise JobError(f"{name}: model is a {type(settings['model']).__name__}; it must be a module or make one")
+            raise JobError(f"{name}: model is {_kind(settings['model'])}; it must be a module or make one")
         with guarded(name, "model()"):
             settings["model"] = settings["model"]()
     if not isinstance(settings["model"], nn.Module):
-        raise JobError(f"{name}: model() made a {type(settings['model']).__name__}, not a torch.nn.Module")
+        raise JobError(f"{name}: model() made {_kind(settings['model'])}, not a torch.nn.Module")
     return LoadedJob(name, hashlib.sha256(Path(name).read_bytes()).hexdigest(), settings)
+
+
+def _check(name: str, settings: dict[str, Any]) -> None:
+    """Raises JobError for a setting of another kind than `shrink` takes."""
+    for key, kinds, wanted in _KINDS:
+        value = settings.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            raise JobError(f"{name}: {key} is {_kind(value)}; it must be {wanted}")
+    for key in ("train", "evaluate", "optimiser"):
+        if settings.get(key) is not None and not callable(settings[key]):
+            raise JobError(f"{name}: {key} is {_kind(settings[key])}; it must be a function")
+    if settings.get("budget", 0) is None or settings.get("budget", 0) < 0:
+        raise JobError(f"{name}: budget is {settings['budget']}; it is the number of training steps, 0 or more")
+
+
+def _kind(value: Any) -> str:
+    """A value's type with its article."""
+    kind = "None" if value is None else type(value).__name__
+    return kind if value is None else f"an {kind}" if kind[0].lower() in "aeiou" else f"a {kind}"
 
 
 @contextlib.contextmanager

@@ -54,7 +54,11 @@ class Job:
         if self.evaluate is None:
             return None
         network.eval()
-        value = float(self.evaluate(network))
+        given = self.evaluate(network)
+        try:
+            value = float(given)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(f"evaluate(model) gave {given!r:.80}; it must give one finite number") from None
         if not math.isfinite(value):
             raise InputError(f"evaluate(model) gave {value}; it must be a finite number")
         return value

@@ -74,6 +74,8 @@ class Context:
 
 def limited(losses: Iterable[torch.Tensor], count: int) -> Iterator[torch.Tensor]:
     """The first `count` losses. Raises StepError if there are none, or other things than scalars."""
+    if not isinstance(losses, Iterable):
+        raise StepError(f"train(model, seed) gave {losses!r:.80}; it must yield one loss after another")
     source = iter(losses)
     for k in range(count):
         loss = next(source, None)

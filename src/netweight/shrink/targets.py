@@ -14,6 +14,25 @@ DROP: Final = "drop"
 COSTS: Final = (*COUNTED, "bytes")
 
 
+def numbers_of(given: Mapping[str, Any] | None) -> dict[str, float | MaxDrop]:
+    """A target's limits by cost, as they are written: shares or numbers, and the drop. Raises InputError."""
+    out: dict[str, float | MaxDrop] = {}
+    for kind, value in (given or {}).items():
+        if kind == DROP:
+            out[kind] = MaxDrop.parse(str(value))
+            continue
+        if kind not in COSTS:
+            raise InputError(f"no target {kind!r}; there are {', '.join((*COSTS, DROP))}")
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0 < number < float("inf"):
+            raise InputError(f"a target of {kind}={value!r}: give a share up to 1, or a number above it")
+        out[kind] = number
+    return out
+
+
 @dataclass(frozen=True)
 class Target:
     """`limits`: the most of each cost, absolute; `floor`: the least score, or None."""
@@ -29,21 +48,13 @@ class Target:
         """
         limits: dict[str, float] = {}
         floor = None
-        for kind, value in (given or {}).items():
-            if kind == DROP:
+        for kind, value in numbers_of(given).items():
+            if isinstance(value, MaxDrop):
                 if score is None:
                     raise InputError("a target of drop needs a score: give evaluate=")
-                floor = MaxDrop.parse(str(value)).floor(score)
-                continue
-            if kind not in COSTS:
-                raise InputError(f"no target {kind!r}; there are {', '.join((*COSTS, DROP))}")
-            try:
-                number = float(value)
-            except (TypeError, ValueError):
-                number = -1.0
-            if not 0 < number < float("inf"):
-                raise InputError(f"a target of {kind}={value!r}: give a share up to 1, or a number above it")
-            limits[kind] = number * float(getattr(start, kind)) if number <= 1 else number
+                floor = value.floor(score)
+            else:
+                limits[kind] = value * float(getattr(start, kind)) if value <= 1 else value
         return cls(limits, floor)
 
     def counted(self) -> dict[str, float]:

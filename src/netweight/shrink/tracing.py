@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
+import logging
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -89,14 +92,34 @@ def _exported(model: nn.Module, args: tuple[Any, ...], named: dict[str, Any], dy
 
     names = _argument_names(model, len(args))
     shapes = tuple(axes(n, t) for n, t in zip(names, args, strict=True)) or {k: axes(k, t) for k, t in named.items()}
+    said = io.StringIO()
     try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with _quiet(said), torch.no_grad():
             if shapes and args:  # forward(*args) wants its shapes in a tuple of its own
                 return export(model, args, named, dynamic_shapes=_per_argument(model, shapes), strict=False)
             return export(model, args, named, dynamic_shapes=shapes, strict=False)
     except Exception as error:
-        raise TraceError(_explained(error), "".join(traceback.format_exception(error))) from error
+        details = "".join(traceback.format_exception(error)) + said.getvalue()
+        raise TraceError(_explained(error), details) from error
+
+
+@contextlib.contextmanager
+def _quiet(said: io.StringIO) -> Iterator[None]:
+    """What torch warns of, logs and prints about its graphs is for its developers: it goes to `said`, or is dropped."""
+    loggers = [
+        logger
+        for name, logger in list(logging.root.manager.loggerDict.items())
+        if name.partition(".")[0] == "torch" and isinstance(logger, logging.Logger) and not logger.disabled
+    ]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger in loggers:
+            logger.disabled = False
 
 
 def _per_argument(model: nn.Module, shapes: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,8 +41,12 @@ def load(path: str | os.PathLike[str] | None, test: int | None = None) -> Split:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise NotFoundError(f"{os.fspath(path)}: can't be read as .npz: {error}") from None
+    except FileNotFoundError:
+        raise NotFoundError(f"{os.fspath(path)}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{os.fspath(path)}: can't be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error):
+        raise InputError(f"{os.fspath(path)}: isn't a .npz of numbers") from None
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
         return _split(*(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")))
     if not {"x", "y"} <= arrays.keys():

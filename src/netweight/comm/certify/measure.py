@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import sysconfig
+import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +18,8 @@ from .statistics import Bias, Mean, combined, mean_of, squared_bias
 
 OVER: Final = 5.0
 """Standard errors by which a mean may exceed its claim."""
+_PACKAGE: Final = str(Path(__file__).parents[2])
+_LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")})
 _SAME, _UNLIKELY = 1e-6, 1e-3
 _ROUNDING: Final = 1e-6
 """Relative to the claim, and of ||x||^2: what float32 may add."""
@@ -96,7 +101,7 @@ def measure(compressor: Compressor, label: str, kind_of_input: str, d: int, draw
             biases.append(squared_bias((found - exact) / math.sqrt(float(np.sum(np.square(exact))))))
     except Exception as error:  # noqa: BLE001  a user's compressor may raise anything: that is a finding, not a crash
         infinite = Mean(math.inf, math.inf)
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {error}{_place(error)}"
         return Measurement(label, kind_of_input, d, 0, claim, Mean(0.0, 0.0), infinite, math.inf, None, (text,))
     every = np.concatenate(errors)
     bias = combined(biases) if claim.kind == "unbiased" and seeds > 1 else None
@@ -105,6 +110,13 @@ def measure(compressor: Compressor, label: str, kind_of_input: str, d: int, draw
         label, kind_of_input, d, every.size, claim, mean_of(np.concatenate(bits)), mean_of(every), float(every.max()), bias,
         tuple(dict.fromkeys(problems)),
     )  # fmt: skip
+
+
+def _place(error: Exception) -> str:
+    """Where a user's compressor raised: the innermost line that isn't netweight's or a library's; empty for ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [f for f in frames if not f.filename.startswith((_PACKAGE, *_LIBRARIES, "<"))]
+    return f" ({users[-1].filename}, line {users[-1].lineno})" if users else ""
 
 
 def _send(

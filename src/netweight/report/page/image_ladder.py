@@ -25,7 +25,7 @@ def headline(weighing: ImageWeighing) -> Html:
     return join(
         [
             tag("b", escape(best.code)),
-            " is nearest: ",
+            " is nearest to the original: ",
             tag("b", f"{best.psnr:.2f} dB"),
             f" at {best.bpp:.3f} bits a pixel",
         ]
