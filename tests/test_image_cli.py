@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import run, run_json
 from image_scenes import scene
-from netweight.cli import app
 from netweight.image.grid import encoder, refine
 
 
@@ -26,17 +25,6 @@ def photo(tmp_path: Path) -> Path:
     path = tmp_path / "photo.png"
     Image.fromarray(scene(40, 48)).save(path)
     return path
-
-
-def run(*arguments: object) -> int:
-    return app._run([str(a) for a in arguments])
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    capsys.readouterr()
-    assert run(*arguments, "--json") == 0
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
 
 
 def test_round_trip(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import netweight.text.model
+from command_line import run, run_json
 from netweight.cli import app, routes, text_files
 from netweight.errors import MissingExtraError
 from netweight.text.codec.container import MAGIC
@@ -36,17 +35,6 @@ def book(tmp_path: Path) -> Path:
     path = tmp_path / "book.txt"
     path.write_bytes(TEXT)
     return path
-
-
-def run(*arguments: object) -> int:
-    return app._run([str(a) for a in arguments])
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
-    capsys.readouterr()
-    assert run(*arguments, "--json") == 0
-    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return answer
 
 
 def test_round_trip_says_what_a_receiver_needs(book: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
-"""Names of a package that are imported when they are first used.
+"""What is imported when it is first used: names of a package, and optional packages.
 
 __getattr__ = exporter(__name__, {"NcdClassifier": "ncd.classifier"})
+torch = required("torch", "torch")
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
+
+from .errors import MissingExtraError
 
 
 def exporter(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
@@ -26,3 +29,11 @@ def exporter(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
         return value
 
     return find
+
+
+def required(package: str, extra: str) -> Any:
+    """The module of an optional package. Raises MissingExtraError, which names the extra that brings it."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise MissingExtraError(package, extra) from None

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import MissingExtraError, UnsupportedError
+from .._lazy import required
+from ..errors import UnsupportedError
 from .compressor import DTYPES, Vector
 
 if TYPE_CHECKING:
@@ -15,11 +16,7 @@ if TYPE_CHECKING:
 
 def library() -> Any:
     """The module torch. Raises MissingExtraError."""
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "torch") from None
-    return torch
+    return required("torch", "torch")
 
 
 def to_torch(x: Vector) -> torch.Tensor:

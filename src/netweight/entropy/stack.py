@@ -165,6 +165,11 @@ class Stack:
         return words.astype("<u2").tobytes() + head.to_bytes((head.bit_length() + 7) // 8, "little")
 
     @classmethod
+    def of_zeros(cls, words: int) -> Stack:
+        """One that begins with so many words of zeros, to pop from."""
+        return cls.from_bytes(bytes(2 * words) + _LOW.to_bytes(7, "little"))
+
+    @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> Stack:
         """The inverse. Raises FormatError."""
         source = Reader(data, "stack")

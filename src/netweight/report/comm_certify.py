@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ..comm.certify.inputs import ISOTROPIC
 from ..comm.certify.measure import Measurement, below_the_limit
-from ..errors import MissingExtraError
 from . import numbers
+from .canvas import drawn
 from .layout import render
 from .page.markup import escape, join, tag
-from .plots import PLOT_STYLE
 from .tables import Cell, Column, Table, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLUMNS: Final = (
     Column("compressor", number=False, folds=True),
@@ -133,15 +132,8 @@ def plot(found: Sequence[Measurement], kind: str = "png") -> bytes:
 
     Raises MissingExtraError.
     """
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(13, 10), dpi=140, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure: Figure) -> None:
         figure.suptitle(
             f"Bits against error on isotropic vectors, d = {numbers.exact(found[0].d)}: the line nobody crosses",
             x=0.02, ha="left", fontsize=14, weight="bold",
@@ -151,9 +143,8 @@ def plot(found: Sequence[Measurement], kind: str = "png") -> bytes:
             curves = _families([m for m in found if m.d == found[0].d], claim)
             _errors(grid[0][column], curves, title)
             _gaps(grid[1][column], curves)
-        out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "netweight"})
-    return out.getvalue()
+
+    return drawn(draw, (13, 10), kind=kind, dpi=140)
 
 
 def _draw(axes: Axes, curves: dict[str, list[tuple[float, float]]]) -> None:

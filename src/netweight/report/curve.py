@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from math import log10
 from pathlib import PurePath
+from typing import TYPE_CHECKING
 
-from ..errors import MissingExtraError
 from ..weights.lossy.curve import Curve
 from . import numbers
+from .canvas import drawn
 from .layout import render
 from .page.markup import escape, join, tag
-from .plots import PLOT_STYLE
 from .tables import Cell, Column, Table, words
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _BOUND = "Shannon lower bound, i.i.d. (no bytes)"
 
@@ -46,15 +48,8 @@ def curve_text(curve: Curve, width: int) -> str:
 
 def plot(curve: Curve, kind: str = "png") -> bytes:
     """The plot as PNG or SVG. Raises MissingExtraError."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(9, 5.5), dpi=160, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         for label in curve.labels:
             points = curve.points(label)
@@ -70,9 +65,8 @@ def plot(curve: Curve, kind: str = "png") -> bytes:
         axes.set_title(f"Rate and distortion: {numbers.printable(PurePath(curve.name).name)}")
         axes.grid(visible=True, color="#dfe3ea", linewidth=0.8)
         axes.legend(frameon=False)
-        out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "netweight"})
-    return out.getvalue()
+
+    return drawn(draw, (9, 5.5), kind=kind)
 
 
 def page(curve: Curve) -> bytes:

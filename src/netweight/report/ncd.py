@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
 from ..text.ncd.evaluation import Evaluation, Judged
 from ..text.ncd.matrix import Matrix, tree
 from ..text.ncd.study import BASELINES, Correlation, Row
 from . import numbers
+from .canvas import drawn
 from .layout import render
-from .plots import PLOT_STYLE
 from .tables import Cell, Column, Table, words
 
 if TYPE_CHECKING:
@@ -123,23 +121,6 @@ def correlation_text(correlations: Sequence[Correlation], width: int) -> str:
 # --- plots ---
 
 
-def _drawn(size: tuple[float, float], draw: Callable[[Figure], None]) -> bytes:
-    """A PNG. Raises MissingExtraError."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=size, dpi=160, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", metadata={"Software": "netweight"})
-    return out.getvalue()
-
-
 def dendrogram(matrix: Matrix) -> bytes:
     """The tree of average linkage as a PNG. Raises MissingExtraError, InputError."""
     joined = tree(matrix)
@@ -153,7 +134,7 @@ def dendrogram(matrix: Matrix) -> bytes:
         axes.set_xlabel(f"{matrix.method.upper()} under {numbers.printable(matrix.code)}, average linkage")
         axes.tick_params(length=0)
 
-    return _drawn((8.0, 1.2 + 0.32 * len(matrix.names)), draw)
+    return drawn(draw, (8.0, 1.2 + 0.32 * len(matrix.names)))
 
 
 def study_plot(rows: Sequence[Row]) -> bytes:
@@ -169,7 +150,7 @@ def study_plot(rows: Sequence[Row]) -> bytes:
             how = f"{shots} a class" if shots else "all texts"
             axes.set_title(f"{numbers.printable(dataset)}, {how}", fontsize=10)
 
-    return _drawn((5.2 * across, 3.9 * down), draw)
+    return drawn(draw, (5.2 * across, 3.9 * down))
 
 
 def _panel(axes: Axes, rows: Sequence[Row]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from ..errors import MissingExtraError
 from ..weights.bench import PREFIX
 from ..weights.ladder import Weighing
 from . import numbers, tables
+from .canvas import LINE, SOFT, drawn
 from .page.exponents import middle, zeros
 from .page.layers import Column, columns, scale, spans, typical_top
 
@@ -18,43 +17,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _OURS, _ODD, _THEIRS, _RAW, _BOUND = "#0e7c86", "#13939f", "#9aa6b8", "#c3cad6", "#c2410c"
-_INK, _SOFT, _LINE = "#14181f", "#596273", "#dfe3ea"
 _WIDTH_INCHES: Final = 9.0
-_DPI: Final = 160
-PLOT_STYLE: Final[Any] = {
-    "font.size": 10.0,
-    "font.family": "DejaVu Sans",
-    "text.color": _INK,
-    "axes.edgecolor": _LINE,
-    "axes.labelcolor": _SOFT,
-    "axes.titlesize": 12.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 12.0,
-    "text.parse_math": False,  # a tensor's name may hold dollar signs
-    "xtick.color": _SOFT,
-    "ytick.color": _SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-}
 
 
 def render(weighing: Weighing) -> bytes:
     """The PNG's bytes: ladder, layers and exponents, as far as there is something to show. Raises MissingExtraError."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(PLOT_STYLE):
-        figure = Figure(dpi=_DPI, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
-        _draw(figure, weighing)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", metadata={"Software": "netweight"})
-    return out.getvalue()
+    return drawn(lambda figure: _draw(figure, weighing))
 
 
 def _draw(figure: Figure, weighing: Weighing) -> None:
@@ -84,7 +52,7 @@ def _ladder(axes: Axes, weighing: Weighing) -> None:
         place = bound if 0.75 * bound < end < bound else end  # text would lie across the line
         axes.annotate(
             text if row.code != "raw" else numbers.size(end), (place, k), xytext=(5, 0),
-            textcoords="offset points", va="center", fontsize=8.5, color=_SOFT,
+            textcoords="offset points", va="center", fontsize=8.5, color=SOFT,
         )  # fmt: skip
     axes.axvline(bound, color=_BOUND, linewidth=1.4, linestyle=(0, (4, 2)))
     axes.annotate(
@@ -106,13 +74,13 @@ def _layers(axes: Axes, parts: list[Column], code: str) -> None:
     bounded = [(c.bound, at, at + width) for _, c, at, width in spans(parts) if c.bound is not None]
     if bounded:
         axes.hlines(*zip(*bounded, strict=True), color=_BOUND, linewidth=1.4, label="order-0 bound of the tensor")
-        axes.legend(loc="lower right", fontsize=8.5, framealpha=0.9, edgecolor=_LINE)
+        axes.legend(loc="lower right", fontsize=8.5, framealpha=0.9, edgecolor=LINE)
     top, ticks = scale(typical_top(parts))
     axes.set_ylim(0, top * 1.02)
     axes.set_yticks(ticks)
     axes.set_xlim(0, 1)
     axes.set_xticks([])
-    axes.grid(axis="y", color=_LINE, linewidth=0.8)
+    axes.grid(axis="y", color=LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
     axes.set_xlabel("tensors in file order, as wide as they have weights, so area is bytes", fontsize=8.5)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any, Final
 
 from ..weights.lossy.codelength import REL_MSE, Sweep
 from . import numbers
+from .canvas import drawn
 from .priors import NAMES, NORMS, Told, formula
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLORS: Final = {"l2": "#0e7c86", "l1": "#7c3aed"}
 _THEORY: Final = "#c2410c"
@@ -31,21 +32,15 @@ _STYLE: Final[Any] = {
 
 def render(told: Told) -> bytes:
     """The PNG's bytes: bits against each penalty, weights and labels together, accuracy against bytes."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(10, 7.6), dpi=150, layout="constrained")
-        FigureCanvasAgg(figure)
+    def draw(figure: Figure) -> None:
         axes = figure.subplots(2, 2)
         for place, found in zip(axes[0], told.sweeps, strict=True):
             _line(place, found)
         _sums(axes[1][0], told)
         _accuracies(axes[1][1], told)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", metadata={"Software": "netweight"})
-    return out.getvalue()
+
+    return drawn(draw, (10, 7.6), dpi=150, style=_STYLE)
 
 
 def _line(axes: Axes, found: Sweep) -> None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final
 
-from ..errors import MissingExtraError
 from ..weights.proof.study import Level, Proof, Proved
 from . import numbers
+from .canvas import drawn
 from .layout import render
-from .plots import PLOT_STYLE
 from .tables import Cell, Column, Table, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _WIDTH: Final = 120
 _PROGRAM, _REST, _KNOWN = "#0e7c86", "#9aa6b8", "#c2410c"
@@ -104,21 +103,13 @@ def _wrapped(text: str, width: int) -> str:
 
 def plot(found: Proof) -> bytes:
     """The PNG's bytes: what each program costs, and the trade of length against tightness. Raises MissingExtraError."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(12, 5), dpi=160, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure: Figure) -> None:
         left, right = figure.subplots(1, 2)
         _prices(left, found)
         _trade(right, found)
-        out = io.BytesIO()
-        figure.savefig(out, format="png", metadata={"Software": "netweight"})
-    return out.getvalue()
+
+    return drawn(draw, (12, 5))
 
 
 def _prices(axes: Axes, found: Proof) -> None:

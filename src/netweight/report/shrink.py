@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtraError
 from ..shrink.order.measure import Pair
 from ..shrink.result import Report, Run, Stage
 from . import numbers
+from .canvas import drawn
 from .layout import render
 from .page.markup import escape, join, tag
-from .plots import PLOT_STYLE
 from .tables import Cell, Column, Table, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 STAGES = (
     Column("step", number=False, folds=True),
@@ -133,24 +132,16 @@ def pairs_table(pairs: tuple[Pair, ...]) -> Table:
 
 def plot(report: Report, kind: str = "png") -> bytes:
     """Score against bytes, MACs and BitOps, of all steps and runs, as PNG or SVG. Raises MissingExtraError."""
-    try:
-        import matplotlib as mpl
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingExtraError("matplotlib", "report") from None
-    with mpl.rc_context(PLOT_STYLE):
-        figure = Figure(figsize=(12, 4.5), dpi=160, facecolor="white", layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure: Figure) -> None:
         for axes, (title, field) in zip(
             figure.subplots(1, 3),
             (("bytes, decoded again", "bytes"), ("MACs", "macs"), ("BitOps", "bitops")),
             strict=True,
         ):
             _panel(axes, report, title, field)
-        out = io.BytesIO()
-        figure.savefig(out, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": "netweight"})
-    return out.getvalue()
+
+    return drawn(draw, (12, 4.5), kind=kind)
 
 
 def _panel(axes: Axes, report: Report, title: str, field: str) -> None:

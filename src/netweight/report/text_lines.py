@@ -31,13 +31,13 @@ _BLOCKS: Final = (
 )
 
 
-def compressed(receipt: dict[str, Any]) -> str:
+def compressed(receipt: dict[str, Any], parts: str = "block") -> str:
     """`book.txt  152 kB -> 19.0 kB  (87.5 % saved, 0.999 bits/byte, 3 blocks, 2 min 05 s)  book.txt.nw`."""
     original, coded = receipt["original_bytes"], receipt["compressed_bytes"]
     facts = [_saved(original, coded)]
     if receipt["bits_per_byte"] is not None:
         facts.append(f"{receipt['bits_per_byte']:.3f} bits/byte")
-    facts += [numbers.plural(receipt["blocks"], "block"), numbers.seconds(receipt["seconds"]), *_needed(receipt)]
+    facts += [numbers.plural(receipt[f"{parts}s"], parts), numbers.seconds(receipt["seconds"]), *_needed(receipt)]
     return line(receipt["source"], f"{numbers.size(original)} -> {numbers.size(coded)}", facts, receipt["compressed"])
 
 
@@ -51,12 +51,7 @@ def decompressed(receipt: dict[str, Any]) -> str:
 
 def compressed_folder(receipt: dict[str, Any]) -> str:
     """`books  1.2 MB -> 210 kB  (82.5 % saved, 1.400 bits/byte, 12 files, 9 min 05 s)  books.nw`."""
-    original, coded = receipt["original_bytes"], receipt["compressed_bytes"]
-    facts = [_saved(original, coded)]
-    if receipt["bits_per_byte"] is not None:
-        facts.append(f"{receipt['bits_per_byte']:.3f} bits/byte")
-    facts += [numbers.plural(receipt["files"], "file"), numbers.seconds(receipt["seconds"]), *_needed(receipt)]
-    return line(receipt["source"], f"{numbers.size(original)} -> {numbers.size(coded)}", facts, receipt["compressed"])
+    return compressed(receipt, "file")
 
 
 def decompressed_folder(receipt: dict[str, Any]) -> str:

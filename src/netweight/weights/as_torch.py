@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingExtraError, UnsupportedError
+from .._lazy import required
+from ..errors import UnsupportedError
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +26,7 @@ _BY_BITS: Final = {
 
 def library() -> Any:
     """The module torch. Raises MissingExtraError."""
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "torch") from None
-    return torch
+    return required("torch", "torch")
 
 
 def from_numpy(array: NDArray[Any]) -> torch.Tensor:

@@ -25,8 +25,23 @@ def check_gamma(gamma: float) -> None:
         raise InputError(f"gamma is above 0 and at most 2, not {gamma:g}")
 
 
+class Damped(Algorithm):
+    """Algorithms that go towards their neighbours by gamma, in (0, 2]; those with more to agree on say so in `constants`.
+
+    Raises InputError for another gamma.
+    """
+
+    gamma: float
+
+    def __post_init__(self) -> None:
+        check_gamma(self.gamma)
+
+    def constants(self) -> Sequence[float | bool]:
+        return (self.gamma,)
+
+
 @dataclass(frozen=True)
-class DPSGD(Algorithm):
+class DPSGD(Damped):
     """x_i <- x_i - gamma sum_j w_ij (x_i - x_j) - eta g_i (arXiv 1705.09056); with whole gradients it is DGD.
 
     With a constant step size it stops at a distance of order eta from the optimum where nodes hold different data, and it is
@@ -39,9 +54,6 @@ class DPSGD(Algorithm):
     compressor: Choice = Identity()  # noqa: RUF009  frozen
     gamma: float = 1.0
     adapt_first: bool = False
-
-    def __post_init__(self) -> None:
-        check_gamma(self.gamma)
 
     @property
     def choice(self) -> Choice:
@@ -74,7 +86,7 @@ class _DPSGDNode(Node):
 
 
 @dataclass(frozen=True)
-class CHOCO(Algorithm):
+class CHOCO(Damped):
     """CHOCO-SGD, and CHOCO-Gossip where the updates are zero (arXiv 1902.00340, algorithms 1 and 2).
 
     y = x - eta g; send q = C(y - x_hat); x_hat_j <- x_hat_j + q_j; x <- y - gamma sum_j w_ij (x_hat_i - x_hat_j). Any contractive
@@ -85,18 +97,12 @@ class CHOCO(Algorithm):
     compressor: Choice
     gamma: float = 0.5
 
-    def __post_init__(self) -> None:
-        check_gamma(self.gamma)
-
     @property
     def choice(self) -> Choice:
         return self.compressor
 
     def node(self, rank: int, setting: Setting, x: Vector) -> Node:
         return _CHOCONode(rank, setting, x, self.gamma)
-
-    def constants(self) -> Sequence[float]:
-        return (self.gamma,)
 
     @staticmethod
     def proven_gamma(topology: Topology, claim: Claim) -> float:
@@ -119,7 +125,7 @@ class _CHOCONode(TrackingNode):
 
 
 @dataclass(frozen=True)
-class DeepSqueeze(Algorithm):
+class DeepSqueeze(Damped):
     """Error-compensated decentralised SGD (arXiv 1907.07346, algorithm 1).
 
     v = x - eta g + e; send C(v); e <- v - C(v); x <- x - eta g - gamma sum_j w_ij (C(v_i) - C(v_j)). What is coded is the
@@ -130,18 +136,12 @@ class DeepSqueeze(Algorithm):
     compressor: Choice
     gamma: float = 0.2
 
-    def __post_init__(self) -> None:
-        check_gamma(self.gamma)
-
     @property
     def choice(self) -> Choice:
         return self.compressor
 
     def node(self, rank: int, setting: Setting, x: Vector) -> Node:
         return _DeepSqueezeNode(rank, setting, x, self.gamma)
-
-    def constants(self) -> Sequence[float]:
-        return (self.gamma,)
 
 
 class _DeepSqueezeNode(Node):

@@ -14,9 +14,9 @@ from typing import ClassVar
 from ...errors import InputError
 from ..compressor import Vector
 from ..compressors.cast import Identity
-from .averaging import check_gamma
+from .averaging import Damped
 from .channel import Choice
-from .node import Algorithm, Incoming, Node, Outgoing, Rounds, Setting
+from .node import Incoming, Node, Outgoing, Rounds, Setting
 from .tracking import TrackingNode
 
 
@@ -36,14 +36,11 @@ def _primal_dual(
 
 
 @dataclass(frozen=True)
-class NIDS(Algorithm):
+class NIDS(Damped):
     """Network-independent step sizes (arXiv 1704.07807); what LEAD is without compression, with alpha = gamma = 1 (arXiv 2007.00232)."""
 
     name: ClassVar[str] = "NIDS"
     gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_gamma(self.gamma)
 
     @property
     def choice(self) -> Choice:
@@ -51,9 +48,6 @@ class NIDS(Algorithm):
 
     def node(self, rank: int, setting: Setting, x: Vector) -> Node:
         return _NIDSNode(rank, setting, x, self.gamma)
-
-    def constants(self) -> Sequence[float]:
-        return (self.gamma,)
 
 
 class _NIDSNode(Node):
@@ -73,7 +67,7 @@ class _NIDSNode(Node):
 
 
 @dataclass(frozen=True)
-class LEAD(Algorithm):
+class LEAD(Damped):
     """Linear convergence under compression (arXiv 2007.00232, algorithm 1): Q = C(Y - H) is sent, V = H + Q, H <- H + alpha Q.
 
     The compressor has to be unbiased (assumption 2): others are refused.
@@ -85,7 +79,7 @@ class LEAD(Algorithm):
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
-        check_gamma(self.gamma)
+        super().__post_init__()
         if not 0 < self.alpha <= 1:
             raise InputError(f"alpha is above 0 and at most 1, not {self.alpha:g}")
 

@@ -18,6 +18,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from ..._lazy import required
 from ...errors import InputError, MissingExtraError, UnsupportedError
 
 LOW_BITS: Final = 7
@@ -121,11 +122,7 @@ class TorchLinear:
     _FEW: Final = 3
 
     def __init__(self) -> None:
-        try:
-            import torch
-        except ImportError:
-            raise MissingExtraError("torch", "torch") from None
-        self.torch: Any = torch
+        self.torch = required("torch", "torch")
         self._small = NumbaLinear()
         if not self._is_exact():
             raise InputError("this processor or build of torch has no exact int8 product; use another kernel")

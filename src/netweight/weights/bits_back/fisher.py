@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, MissingExtraError
+from ...errors import InputError
+from ..as_torch import library
 from .gaussians import Posterior
 
 if TYPE_CHECKING:
@@ -66,17 +67,14 @@ def of_torch(
 
     Raises InputError for a name that is no parameter; MissingExtraError without torch.
     """
-    try:
-        import torch
-    except ImportError:
-        raise MissingExtraError("torch", "torch") from None
+    grad = library().autograd.grad
     parameters = dict(network.named_parameters())
     wanted = list(names)
     if unknown := [name for name in wanted if name not in parameters]:
         raise InputError(f"{unknown[0]!r} is no parameter of the network")
     found = SquaredGradients.like({name: parameters[name].detach().numpy() for name in wanted})
     for example in examples:
-        gradients = torch.autograd.grad(loss(network, example), [parameters[name] for name in wanted])
+        gradients = grad(loss(network, example), [parameters[name] for name in wanted])
         found.add({name: g.numpy() for name, g in zip(wanted, gradients, strict=True)})
     return found
 

@@ -100,7 +100,7 @@ def _pushed(code: Orbit, chosen: Tensors) -> tuple[Stack, int]:
     """(the message, its initial words): as few as will do."""
     initial = 0
     while True:
-        stack = _started(initial)
+        stack = Stack.of_zeros(initial)
         try:
             code.push(stack, chosen)
         except TruncatedError:
@@ -109,10 +109,6 @@ def _pushed(code: Orbit, chosen: Tensors) -> tuple[Stack, int]:
                 raise
         else:
             return stack, initial
-
-
-def _started(words: int) -> Stack:
-    return Stack.from_bytes(bytes(2 * words) + (1 << 48).to_bytes(7, "little"))
 
 
 def _checksum(message: bytes | memoryview, tensors: Mapping[str, Array]) -> bytes:
@@ -138,6 +134,6 @@ def decode(data: bytes | memoryview, layout: Layout, groups: tuple[Group, ...]) 
     expected = bytes(source.raw(4))
     source.end()
     out = Orbit(plan, tables, _rows(plan.tensors, counted, rows)).pop(stack)
-    if stack != _started(initial) or _checksum(memoryview(data)[:-4], out) != expected:
+    if stack != Stack.of_zeros(initial) or _checksum(memoryview(data)[:-4], out) != expected:
         raise ChecksumError("orbit message: the decoded network isn't the one that was coded")
     return rotation.unfold(out, layout, groups)

@@ -131,7 +131,7 @@ def _pushed(keys: Ints, parts: Sequence[Part], columns: Sequence[int], *, signs:
     """(the message, its initial words): about as few as will do."""
     initial = 1
     while True:
-        units, stack = _Units(parts, columns, signs=signs), _started(initial)
+        units, stack = _Units(parts, columns, signs=signs), Stack.of_zeros(initial)
         for row in keys:
             units.add(row)
         try:
@@ -142,10 +142,6 @@ def _pushed(keys: Ints, parts: Sequence[Part], columns: Sequence[int], *, signs:
                 raise
         else:
             return stack, initial
-
-
-def _started(words: int) -> Stack:
-    return Stack.from_bytes(bytes(2 * words) + (1 << 48).to_bytes(7, "little"))
 
 
 def decode(body: bytes | memoryview, spec: Spec) -> NDArray[np.uint8]:
@@ -165,7 +161,7 @@ def decode(body: bytes | memoryview, spec: Spec) -> NDArray[np.uint8]:
     stack = Stack.from_bytes(source.raw(source.remaining))
     code = _Units(parts, columns, signs=bool(flags))
     keys = np.stack(Multiset(units, lambda _: code, key_of).pop(stack))
-    if stack != _started(initial):
+    if stack != Stack.of_zeros(initial):
         raise FormatError("units: more in the message than units")
     ends = np.cumsum(columns)
     pieces = (
